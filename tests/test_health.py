@@ -200,6 +200,9 @@ def test_an_imported_file_is_no_backup_of_ours(manager: BackupManager, tmp_path:
     manager.import_file(make_database(tmp_path / "other.db"))
     check = _check(manager, "newest backup")
     assert (check.state, check.message) == (State.CRITICAL, "none was taken here")
+    check = _check(manager, "newest verified")
+    said = "no backup that was taken here passed its last check"
+    assert (check.state, check.message) == (State.CRITICAL, said), "the imported one did"
 
 
 def test_many_problems_are_one_line(manager: BackupManager) -> None:

@@ -148,8 +148,10 @@ class Catalog:
         """Return the error for a table that belongs to the application."""
         return CatalogError(
             f"The database has a table '{self.name}' that is not soulsense_db's.",
-            hint="Choose another name: BackupManager(engine, catalog='soulsense_backups') or "
-            "--catalog-table soulsense_backups. To have no such table: catalog=False.",
+            hint="Choose another name: soulsense_catalog_table = soulsense_backups in alembic.ini, "
+            "which migrations obey, too; --catalog-table soulsense_backups; or in Python "
+            "BackupManager(engine, catalog='soulsense_backups'). To have no such table: none in "
+            "the place of the name, or catalog=False.",
         )
 
     def prepare(self, connection: Connection) -> None:

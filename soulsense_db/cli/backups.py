@@ -14,7 +14,7 @@ from soulsense_db.cli import commands
 from soulsense_db.cli import session as shared
 from soulsense_db.cli.choosing import chosen, fetched
 from soulsense_db.cli.drills import UpgradeToo, drill_checks, drill_json, drill_upgrade, told
-from soulsense_db.cli.facts import dated, facts_of, print_list, size_and_form
+from soulsense_db.cli.facts import databases_of, dated, facts_of, print_list, size_and_form
 from soulsense_db.cli.grammar import EVERYDAY, KEEPING
 from soulsense_db.cli.mirror_options import MirrorSource
 from soulsense_db.cli.mirror_output import set_exit_code, sync_json, synced
@@ -160,12 +160,19 @@ def list_(
         print_list(backups, lost={info.filename for info in without_base((*own, *others))})
     if others and session.talks:
         say(f"{len(others)} more in {manager.directory}")
-        say("belong to other databases. To use one of them here, import it first.")
+        say(f"belong to other databases: {databases_of(others)}.")
+        say(f"To use one of them here, import it first.{_another_spelling(session)}")
     return {
         "directory": str(manager.directory),
         "backups": [backup_json(info) for info in backups],
         "others": len(others),
     }
+
+
+def _another_spelling(session: Session) -> str:
+    if session.manager.live.path is not None:
+        return ""
+    return " If one is this database by another name of its server, name it by that address."
 
 
 def show(session: Session, ref: RefOrChoice = None) -> dict[str, Any]:

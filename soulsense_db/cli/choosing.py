@@ -8,7 +8,8 @@ from collections.abc import Callable
 import typer
 
 from soulsense_db.backup_info import BackupInfo
-from soulsense_db.cli.output import SHORT_ID, age_of, print_table, say, shown_description
+from soulsense_db.cli.facts import described, revision_of
+from soulsense_db.cli.output import SHORT_ID, age_of, print_table, say
 from soulsense_db.cli.session import Session
 from soulsense_db.errors import BackupError, BackupNotFoundError, NotConfirmedError
 from soulsense_db.mirroring import one_of
@@ -94,19 +95,20 @@ def _picked(
 
 
 def _print_numbered(session: Session, backups: list[BackupInfo]) -> None:
-    rows = [
-        (
-            str(number),
-            info.id[:SHORT_ID],
-            info.timestamp_display[:16],
-            f"{age_of(info.created_at)} ago",
-            info.size_display,
-            info.kind,
-            f"{'(pinned) ' if info.pinned else ''}{shown_description(info)}",
-        )
-        for number, info in enumerate(backups[:_MOST], start=1)
-    ]
-    print_table((">#", "ID", "TAKEN", "AGE", ">SIZE", "KIND", "DESCRIPTION"), rows)
+    shown = backups[:_MOST]
+    table = {
+        ">#": [str(number) for number, _ in enumerate(shown, start=1)],
+        "ID": [info.id[:SHORT_ID] for info in shown],
+        "TAKEN": [info.timestamp_display[:16] for info in shown],
+        "AGE": [age_of(info.created_at) for info in shown],
+        ">SIZE": [info.size_display for info in shown],
+        "KIND": [info.kind for info in shown],
+        "REVISION": [revision_of(info) for info in shown],
+        "DESCRIPTION": [described(info) for info in shown],
+    }
+    if not any(info.alembic_heads for info in shown):  # an application without Alembic
+        del table["REVISION"]
+    print_table(list(table), list(zip(*table.values(), strict=True)))
     older = len(backups) - _MOST
     if older > 0:
         say(f"{older} older backup(s) are not shown. To see them: {session.command('list')}")

@@ -21,6 +21,7 @@ _DATED_BY = {
     BY_NAME: "by the date in the file's name",
     BY_FILE: "when the file was last changed",
 }
+_MOST_DATABASES = 3
 _COMPRESSED = Form(is_compressed=True)
 
 
@@ -33,10 +34,10 @@ def print_list(backups: Sequence[BackupInfo], *, lost: Collection[str] = ()) -> 
         ">SIZE": [info.size_display for info in backups],
         "FORM": [info.form.text + ", BASE MISSING" * (info.filename in lost) for info in backups],
         "KIND": [info.kind for info in backups],
-        "REVISION": [",".join(info.alembic_heads) or "-" for info in backups],
+        "REVISION": [revision_of(info) for info in backups],
         "VERIFIED": [_verified(info) for info in backups],
         "DRILLED": [_drilled(info) for info in backups],
-        "DESCRIPTION": [_described(info) for info in backups],
+        "DESCRIPTION": [described(info) for info in backups],
     }
     if all(info.is_plain for info in backups):
         del table["FORM"]
@@ -150,11 +151,24 @@ def _drill(info: BackupInfo) -> str:
     return f"{moment} ({age_of(info.drilled_at)} ago), {outcome}"
 
 
-def _described(info: BackupInfo) -> str:
+def revision_of(info: BackupInfo) -> str:
+    """Return its revision, for a table."""
+    return ",".join(info.alembic_heads) or "-"
+
+
+def described(info: BackupInfo) -> str:
+    """Return what it is for, after what is to be known before it is used."""
     marks = ["pinned"] if info.pinned else []
     marks += [doubt.value for doubt in doubts_about(info)]
     marked = f"({', '.join(marks)}) " if marks else ""
     return marked + (info.meta_problem or shown_description(info))
+
+
+def databases_of(backups: Sequence[BackupInfo]) -> str:
+    """Return of which databases these are, the newest backup's first: three, and how many more."""
+    names = list(dict.fromkeys(map(_database, backups)))
+    more = len(names) - _MOST_DATABASES
+    return ", ".join(names[:_MOST_DATABASES]) + (f" and {more} more" if more > 0 else "")
 
 
 def _database(info: BackupInfo) -> str:

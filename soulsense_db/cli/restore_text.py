@@ -142,7 +142,7 @@ def reported(
     with ignoring(BackupError, what="Whether a migration died is not known"):
         half_run = session.manager.alarm.error()
         if half_run is not None:
-            warn(f"Migrations are still refused. {half_run.message} {half_run.hint}")
+            warn(f"Migrations are refused now. {half_run.message} {half_run.hint}")
         elif interrupted is not None:
             session.say("The interrupted migration is undone: migrations may run again.")
     return {

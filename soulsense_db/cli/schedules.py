@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -19,13 +20,15 @@ from soulsense_db.cli.ping import PingUrl, pinging
 from soulsense_db.cli.policy_options import chosen_policy, mirror_policy_options, policy_options
 from soulsense_db.cli.pruning import prune, prune_json
 from soulsense_db.cli.session import Session
-from soulsense_db.errors import BackupError, OptionError
+from soulsense_db.errors import BackupError, OptionError, Remedy
 from soulsense_db.health import HealthCheck, HealthReport, State, Thresholds, check_health
 from soulsense_db.notices import ignoring
 from soulsense_db.retention import Period, RetentionPolicy
 from soulsense_db.scheduled import AutoReport, MirrorDrill, drill_mirrors, run_auto
 
 _TO_STDOUT = "-"
+_SHORT = re.compile(r"(\d{1,9})(s|min)", re.ASCII)
+_UNITS = {"s": "seconds", "min": "minutes"}
 
 
 def register(app: typer.Typer) -> None:
@@ -244,9 +247,15 @@ def _thresholds(
 
 
 def _length(text: str) -> timedelta:
-    """Return how long the period ``text`` is, ending now."""
+    """Return how long the period ``text`` is, ending now: one of hours and more, or a short one."""
+    if short := _SHORT.fullmatch(text.strip()):
+        return timedelta(**{_UNITS[short[2]]: int(short[1])})
     now = datetime.now()
-    start = Period.parse(text).before(now)
+    try:
+        start = Period.parse(text).before(now)
+    except OptionError as error:
+        error.remedy = Remedy(f"{error.hint} Or minutes, or seconds: 90min, 30s.")
+        raise
     return timedelta.max if start is None else now - start
 
 

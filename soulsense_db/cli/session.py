@@ -15,6 +15,7 @@ import typer
 from soulsense_db.backup_info import KINDS, BackupInfo
 from soulsense_db.catalog import catalog_option
 from soulsense_db.cli import defaults, old_alembic, output
+from soulsense_db.cli.facts import databases_of
 from soulsense_db.cli.form_options import GivenForms
 from soulsense_db.cli.mirror_options import GivenMirrors
 from soulsense_db.cli.passphrase import Passphrase
@@ -240,9 +241,10 @@ class Session:
             f"It is named by {self.found.place.name}. To name another: --url, --engine or "
             f"{URL_VARIABLE}. 'soulsense-db config' shows where it is looked for."
         )
-        if others := len(manager.others()):
+        if found := manager.others():
             hint = (
-                f"{others} backup(s) there belong to other databases. To use one, import it. {hint}"
+                f"{len(found)} backup(s) there belong to other databases: {databases_of(found)}. "
+                f"To use one, import it. {hint}"
             )
         raise DatabaseFileNotFoundError(
             f"{missing.cause}. There are no backups of it in {manager.directory} either.",

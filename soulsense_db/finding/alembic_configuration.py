@@ -14,7 +14,12 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 from soulsense_db.drivers import driver_for, engine_for
-from soulsense_db.errors import BackupError, OptionError, without_passwords
+from soulsense_db.errors import (
+    BackupError,
+    DatabaseUnreachableError,
+    OptionError,
+    without_passwords,
+)
 from soulsense_db.finding import errors
 from soulsense_db.finding.application_code import Watch, running
 from soulsense_db.fs import why_not_obeyed
@@ -120,6 +125,9 @@ class AlembicConfiguration:
         except BackupError as error:
             if isinstance(error.__cause__, NoSuchModuleError):
                 raise errors.template_url(what) from error
+            if isinstance(error, DatabaseUnreachableError):
+                error.remedy = errors.without_server(error.hint, str(self.env_py()))
+                raise
             # Which database it is, is known when it connects: whether it is there comes later.
             if watch.missing is None:
                 raise

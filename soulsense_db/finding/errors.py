@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from soulsense_db.errors import ApplicationCodeError, DatabaseNotNamedError, OptionError
+from soulsense_db.errors import (
+    ApplicationCodeError,
+    DatabaseNotNamedError,
+    OptionError,
+    Remedy,
+)
 
 _SEE_FOR_YOURSELF = "Run it by itself to see more"
 _NAME_IT = "name the database with --url"
@@ -149,6 +154,15 @@ def nothing_configured(what: str) -> ApplicationCodeError:
     return ApplicationCodeError(
         f"{_capital(what)} led to no database: it does not call context.configure().",
         hint=f"Compare it with Alembic's template, or {_NAME_IT}.",
+    )
+
+
+def without_server(hint: str, env_py: str) -> Remedy:
+    """Return what helps where env.py did not reach the server; ``hint``: what is said of that."""
+    return Remedy(
+        f"{hint} The database is named by {env_py}, which connects. For what needs no server, such "
+        "as list, verify, export and config, name it yourself: export SOULSENSE_DATABASE_URL=... "
+        "or --url."
     )
 
 

@@ -157,7 +157,10 @@ class _Examination:
         verified = [info for info in self._own if info.verified_at]
         past = [info for info in verified if info.created_at <= self._now]
         self._numbers["newest_verified_age_seconds"] = self._age(past)
-        return self._aged("newest verified", past or verified, "no backup passed its last check")
+        absent = "no backup passed its last check"
+        if any(info.verified_at for info in self._backups):  # imported, say: it may be of anything
+            absent = "no backup that was taken here passed its last check"
+        return self._aged("newest verified", past or verified, absent)
 
     def _restore(self) -> Iterator[HealthCheck]:
         """Tell whether ``restore latest`` would work here and now; it reads that backup in full."""

@@ -85,7 +85,7 @@ def test_somebody_elses_table_stops_a_backup(manager: BackupManager, database: P
     for call in (manager.create, manager.catalog.rebuild):
         with pytest.raises(CatalogError, match="not soulsense_db's") as caught:
             call()
-        assert "soulsense_backups" in caught.value.hint
+        assert "soulsense_catalog_table = soulsense_backups" in caught.value.hint
     assert manager.list() == []
     assert database.read_bytes() == before
 

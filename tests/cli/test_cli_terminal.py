@@ -9,7 +9,7 @@ from contextlib import closing
 
 import pexpect
 import pytest
-from helpers import execute, scalar
+from helpers import execute, scalar, write_marker
 from rich.cells import cell_len
 from shell import Shell
 from terminal import end_of, terminal
@@ -156,6 +156,26 @@ def test_a_backup_is_chosen_by_its_number(shell: Shell, command: str, done: str)
         child.sendline("2")
         child.expect(done.format(oldest))
         assert end_of(child) == 0
+
+
+def test_who_chooses_sees_what_the_list_shows(shell: Shell) -> None:
+    """Also at which revision a backup is, and that it was taken of a half migrated database."""
+    execute(
+        shell.database,
+        "CREATE TABLE alembic_version (version_num VARCHAR(32))",
+        "INSERT INTO alembic_version VALUES ('ab12cd')",
+    )
+    shell.create()
+    write_marker(shell.database, backup="x", alembic_heads=("ab12cd",), target_revision="r2")
+    shell.create()
+    with terminal(shell, "restore") as child:
+        child.expect("REVISION.*DESCRIPTION")
+        child.expect(r"1  .* ab12cd +\(half-run\)")
+        child.expect("2  .* ab12cd")
+        child.expect("which backup")
+        assert "half-run" not in child.before
+        child.send("\r")
+        end_of(child)
 
 
 def test_the_chosen_backup_is_deleted_and_no_other(shell: Shell) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
 import sqlalchemy as sa
 from age_keys import Key
 from shell import Shell
 
 from postgresql.database import Database
 from postgresql.newest import on_newest
+from postgresql.projects import project_on
 from postgresql.server import Server
 from soulsense_db import BackupManager, errors
 
@@ -29,6 +31,47 @@ def test_a_table_on_one_side_comes_or_goes(server: Server, tmp_path: Path) -> No
         said = re.sub(" +", " ", shell.ok("restore", "latest", "--dry-run", *on))
         assert " new 0 -1 table is removed\n" in said
         assert " old +1 0 table is created\n" in said
+
+
+@on_newest
+def test_who_spells_the_address_in_another_way_is_told_the_known_one(
+    server: Server, tmp_path: Path
+) -> None:
+    """Its backups are those of another database then: the list names that, and what may be."""
+    with Database(server) as database:
+        shell = Shell(tmp_path)
+        at = ("--directory", "backups")
+        shell.ok("create", "--url", database.url, *at)
+        other = f"postgresql+psycopg://postgres@localhost:1/{database.name}"
+        said = shell.ok("list", "--url", other, *at)
+        assert f"belong to other databases: {server.socket}/{database.name}.\n" in said
+        assert "is this database by another name of its server, name it by that address" in said
+
+
+@on_newest
+@pytest.mark.parametrize("what", ["down", "refused"])
+def test_what_needs_no_server_names_the_way_round_env_py(
+    server: Server, tmp_path: Path, what: str
+) -> None:
+    """Alembic's own env.py connects: the hint says so, and what it says makes the list work."""
+    with Database(server) as database:
+        url = database.url
+        if what == "down":
+            url = f"postgresql+psycopg://app@127.0.0.1:1/{database.name}"
+        else:
+            url = url.replace("postgres@", "nobody_of_that_name@")
+        project = project_on(database, tmp_path / "project")
+        lines = project.ini.read_text().splitlines()
+        lines = ["# by env.py" if one.startswith("sqlalchemy.url") else one for one in lines]
+        project.ini.write_text("\n".join(lines) + "\n")
+        first = "config = context.config\n"
+        project.edit_env(first, f'{first}config.set_main_option("sqlalchemy.url", "{url}")\n')
+        shell = Shell(project.folder)
+        said = shell.fails(errors.DatabaseUnreachableError, "list")
+        assert re.search("named by [^ ]*env.py, which connects", said)
+        assert "export SOULSENSE_DATABASE_URL=... or --url" in said
+        shell.env["SOULSENSE_DATABASE_URL"] = url
+        assert "No backups" in shell.ok("list")
 
 
 @on_newest
