@@ -125,10 +125,11 @@ def _blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", SCHEDULES, re.DOTALL | re.MULTILINE)
 
 
-def test_the_crontab_line_runs_in_sh(tmp_path: Path) -> None:
-    """The command of the crontab line makes a backup, in cron's shell and with its short PATH."""
+@pytest.mark.parametrize("block", _blocks("crontab"))
+def test_the_crontab_lines_run_in_sh(tmp_path: Path, block: str) -> None:
+    """The command of a crontab line makes a backup, in cron's shell and with its short PATH."""
     make_project(tmp_path / "app")
-    (block,) = _blocks("crontab")
+    (tmp_path / "app" / ".env").write_text("SOULSENSE_DATABASE_URL=sqlite:///app.db\n")
     fields = block.strip().split(maxsplit=5)
     assert all(re.fullmatch(r"[\d*/,-]+", field) for field in fields[:5])
     assert "%" not in fields[5]  # cron makes a new line of it
@@ -193,6 +194,33 @@ def test_the_compose_file_is_sound() -> None:
         subprocess.run(
             [*docker, "-f", "-", "config", "--quiet"], input=block, text=True, check=True
         )
+
+
+def test_the_compose_file_with_a_server_is_sound() -> None:
+    """It parses, names only what exists, and the job gets its command and the password."""
+    yaml = pytest.importorskip("yaml")
+    page = (DOCS / "guide" / "docker.md").read_text(encoding="utf-8")
+    titled = r'^```yaml title="compose.yaml, with a server"\n(.*?)^```$'
+    (block,) = re.findall(titled, page, re.DOTALL | re.M)
+    compose = yaml.safe_load(block)
+    for service in compose["services"].values():
+        assert {volume.partition(":")[0] for volume in service["volumes"]} <= set(
+            compose["volumes"]
+        )
+        assert set(service["secrets"]) == set(compose["secrets"])
+    backup = compose["services"]["backup"]
+    line = re.search(r"while (soulsense-db .*?); do", backup["command"][-1])
+    assert line
+    require_command(line[1])
+    entry = [one.replace("$$", "$") for one in backup["entrypoint"]]
+    entry[2] = entry[2].replace("cat /run/secrets/db_password", "echo secret")
+    done = subprocess.run(
+        ["/bin/sh", *entry[1:], "sh", "-c", 'echo "$PGPASSWORD"'],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "secret\n"
 
 
 @pytest.mark.parametrize("page", ["fastapi.md", "flask-migrate.md"])
