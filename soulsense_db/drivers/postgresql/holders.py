@@ -38,24 +38,24 @@ WRITING = Use(
 )
 READING = Use("somebody is using it", ("AccessShareLock", "RowShareLock", *WRITING.modes))
 _MOST = 3
-# A prepared transaction has no session.
+# A prepared transaction has no session. A table that was not committed yet is not seen.
 _HOLDERS = sa.text("""
     SELECT a.pid, a.usename, a.application_name FROM pg_stat_activity a
-    WHERE a.pid <> pg_backend_pid() AND a.datname = current_database() AND a.pid IN (
-        SELECT l.pid FROM pg_locks l JOIN pg_class c ON c.oid = l.relation
-        JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE a.pid NOT IN (pg_backend_pid(), :ours) AND a.datname = current_database() AND a.pid IN (
+        SELECT l.pid FROM pg_locks l LEFT JOIN pg_class c ON c.oid = l.relation
+        LEFT JOIN pg_namespace n ON n.oid = c.relnamespace
         WHERE l.granted AND l.locktype = 'relation' AND l.mode = ANY(:modes)
             AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
-            AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema')
+            AND coalesce(n.nspname, '') !~ '^(pg_|information_schema$)')
     ORDER BY a.backend_start
 """)
 
 
 @contextmanager
-def naming_holders(login: Login, use: Use, *, name: str) -> Iterator[None]:
+def naming_holders(login: Login, use: Use, *, name: str, ours: int = 0) -> Iterator[None]:
     """If the block waits in vain for a ``use`` of the database ``name`` to end, tell whose it is.
 
-    Whatever the block has locked is released by then.
+    Whatever the block has locked is released by then, but for what the process ``ours`` has.
     """
     try:
         yield
@@ -65,7 +65,7 @@ def naming_holders(login: Login, use: Use, *, name: str) -> Iterator[None]:
             ignoring(BackupError, what="Who holds the lock cannot be told"),
             login.connected(name=name) as connection,
         ):
-            found = connection.execute(_HOLDERS, {"modes": list(use.modes)}).all()
+            found = connection.execute(_HOLDERS, {"modes": list(use.modes), "ours": ours}).all()
             pid = found[0][0] if found else 0
             sessions = [_session(*one) for one in found]
         if sessions:

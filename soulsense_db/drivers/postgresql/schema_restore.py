@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -29,7 +29,7 @@ from soulsense_db.drivers.postgresql import (
     snapshot,
 )
 from soulsense_db.drivers.postgresql.errors import others_depend_on
-from soulsense_db.drivers.postgresql.holders import READING, WRITING, naming_holders
+from soulsense_db.drivers.postgresql.holders import READING, WRITING, Use, naming_holders
 from soulsense_db.drivers.postgresql.login import Login
 from soulsense_db.drivers.postgresql.psql import Psql, session
 from soulsense_db.drivers.postgresql.restoring import require_version
@@ -100,7 +100,7 @@ class Ready:
         self._own_unlocked: dict[str, str] = {}
         self._made: str | None = None  # what tells the catalogs from others, once all is locked
         self._is_released = False
-        self._transaction = ""
+        self._transaction, self._process = "", 0
 
     def is_of(self, source: Path) -> bool:
         """Whether it was made of the backup file ``source``, whatever its name is now."""
@@ -108,8 +108,9 @@ class Ready:
 
     def make_room(self, schemas: tuple[str, ...]) -> None:
         """Begin, and rename the live schemas; make ``public`` where ``schemas`` has it."""
-        begun = self._psql.execute(*_BEGIN, _ENCODING, "SELECT pg_current_xact_id()")
-        (self._transaction,) = begun
+        asked = ("SELECT pg_current_xact_id()", "SELECT pg_backend_pid()")
+        self._transaction, process = self._psql.execute(*_BEGIN, _ENCODING, *asked)
+        self._process = int(process)
         self._set_aside()
         self._restored = schemas
         if _PUBLIC in schemas:
@@ -212,10 +213,10 @@ class Ready:
                 (ours,) = self._psql.execute(schema_watch.CATALOGS)
                 if self._look() == self._made and not self._is_waited_for():
                     return ours
-            if time.monotonic() > deadline:
-                with naming_holders(self._login, READING, name=self._name):
-                    raise self._is_changed()
             self._unlock()
+            if time.monotonic() > deadline:
+                with self._naming_holders(READING):
+                    raise self._is_changed()
             time.sleep(_LOOK_SECONDS)  # for them; nothing tells that they have ended
             self.lock()
 
@@ -280,7 +281,7 @@ class Ready:
         seconds = self._lock_timeout if patience is None else max(0, patience)
         use = WRITING if mode == "EXCLUSIVE" else READING
         with (
-            naming_holders(self._login, use, name=self._name),
+            self._naming_holders(use),
             self._saying_what_is_awaited(),
         ):
             gave_up = self._psql.execute(
@@ -289,6 +290,9 @@ class Ready:
                 )
             )
         return gave_up == ["f"]
+
+    def _naming_holders(self, use: Use) -> AbstractContextManager[None]:
+        return naming_holders(self._login, use, name=self._name, ours=self._process)
 
     @contextmanager
     def _saying_what_is_awaited(self) -> Iterator[None]:
