@@ -202,8 +202,8 @@ class Restorer:
             problem = place_copy_of_replaced(driver, safety, replaced, created)
             if problem is not None:
                 completion.warn_of(
-                    "The previous database is copied, and could not be removed from the server; "
-                    "the next restore, or undo, does that",
+                    "The safety backup is written, and what was left to do on the server failed; "
+                    "the next restore, or undo, does it",
                     problem,
                 )
             return safety.path

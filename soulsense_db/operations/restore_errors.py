@@ -80,13 +80,13 @@ def replaced_not_copied(error: BackupError, safety: Path) -> RestoreError:
 
 
 def replaced_not_removed(error: BackupError, copy: Path | None) -> RestoreError:
-    """Return the error for replaced data that stays on a server, though a ``copy`` was written.
+    """Return the error for replaced data that stays as it is on a server, which has a ``copy``.
 
     None: that was removed again.
     """
-    where = f"{copy} has a copy" if copy else "It is whole there"
+    where = f"{copy} has what was replaced" if copy else "What was replaced is whole there"
     return RestoreError(
-        f"What the last restore replaced could not be removed from the server ({error.cause}). "
+        f"What the last restore left to do on the server could not be done ({error.cause}). "
         f"{where}: nothing is lost.",
         hint="Mend that, and run the command again.",
         reason=error.cause,

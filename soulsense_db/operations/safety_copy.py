@@ -120,6 +120,9 @@ def finish_safety_copy(driver: Driver, base: Path) -> None:
             safety.withdraw(placed=False)
     except BackupError as error:
         raise replaced_not_copied(error, safety.path) from error
+    finally:
+        if not is_from_here:  # what an attempt leaves says that it is
+            safety.remove_staging()
     if problem is not None:
         raise replaced_not_removed(problem, copy) from problem
 

@@ -173,7 +173,7 @@ def test_what_is_made_of_a_replaced_table_keeps_its_columns(
         monkeypatch, lambda: void(other.begin("CREATE TABLE report AS SELECT * FROM days"))
     )
     (warning,) = manager.restore("latest").warnings
-    assert "is copied, and could not be removed" in warning
+    assert "The safety backup is written" in warning
     assert "report" in warning
     other.close()
     assert shop.scalar("SELECT mood::text FROM report") == "fine"

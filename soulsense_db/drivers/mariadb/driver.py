@@ -137,6 +137,10 @@ class MariaDBDriver(ReadingDriver):
         described = archive.require_whole(source)
         loading.require_version(source, described, self.tools())
         self._require_rights_for(described)
+        with self._connected() as connection:
+            # Where its tables are kept, no row is loaded.
+            if kept.schema_of(connection, self._name, described) is None:
+                obstacles.require_packets(connection, described.longest_row, name=self.database)
 
     def _require_rights_for(self, described: archive.Description) -> None:
         """Look at what is in a backup, as :meth:`require_rights` does at what is live."""
@@ -146,7 +150,6 @@ class MariaDBDriver(ReadingDriver):
             rights.require_definers(connection, made, name=self.database)
             obstacles.require_none(connection, described.items, own=own, name=self.database)
             obstacles.require_trust(connection, described.items, name=self.database)
-            obstacles.require_packets(connection, described.longest_row, name=self.database)
 
     def replaced_without_copy(self) -> str | None:
         """Read it in the notes on the replaced tables."""

@@ -24,8 +24,6 @@ from soulsense_db.errors import InvalidBackupError
 _BEGINNING = re.compile(
     rb"(?:/\*M!999999\\- [^\n]*\n)?-- (?:MariaDB dump |MySQL dump [^\n]*-MariaDB)[^\n]*\n"
 )
-# From 10.11.8 on the program mariadb has no commands any more once it has read that.
-_SANDBOX = r"/*M!999999\- enable the sandbox mode */"
 _FIRST_BYTES = 4096
 _LAST_BYTES = 512
 _COMPLETED_AT = re.compile(COMPLETED + rb" on (\d{4})-(\d\d)-(\d\d) +(\d{1,2}):(\d\d):(\d\d)\s*\Z")
@@ -137,7 +135,6 @@ class ForeignDump:
     def preamble(self) -> bytes:
         """What sets the session that its rows are written in."""
         texts = [
-            _SANDBOX,
             "SET NAMES utf8mb4;",
             "SET sql_mode = 'NO_AUTO_VALUE_ON_ZERO', unique_checks = 0, foreign_key_checks = 0;",
             "SET time_zone = '+00:00';" if self.is_of_utc else "",

@@ -114,13 +114,15 @@ def default_kept(login: Login, schema: str, *, name: str) -> Iterator[None]:
     """
     with login.connected(name=name) as connection:
         before = _default(connection, schema)
-        yield
-        if before and _default(connection, schema) != before:
-            charset, collation = before[0]
-            execute(
-                connection,
-                f"ALTER DATABASE {quoted(schema)} CHARACTER SET {charset} COLLATE {collation}",
-            )
+        try:
+            yield
+        finally:
+            if before and _default(connection, schema) != before:
+                charset, collation = before[0]
+                execute(
+                    connection,
+                    f"ALTER DATABASE {quoted(schema)} CHARACTER SET {charset} COLLATE {collation}",
+                )
 
 
 def _default(connection: Connection, schema: str) -> list[tuple[Any, ...]]:

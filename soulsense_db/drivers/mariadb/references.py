@@ -24,7 +24,10 @@ def part_from_live(connection: Connection, schema: str, live: str, *, name: str)
     Their own table was missing when they were replaced.
     """
     for table, key, _ in _between(connection, schema, live):
-        execute(connection, f"ALTER TABLE {quoted(schema, table)} DROP FOREIGN KEY {quoted(key)}")
+        execute(
+            connection,
+            f"ALTER TABLE {quoted(schema, table)} DROP FOREIGN KEY IF EXISTS {quoted(key)}",
+        )
         warn(
             f"What an undo of the restore of {name} goes back to is without the foreign key {key} "
             f"of {table}: the table that it refers to was missing."

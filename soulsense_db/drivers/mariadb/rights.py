@@ -34,7 +34,6 @@ FOR_RESTORES = frozenset(
 # nothing of triggers.
 _TO_SEE_ROUTINES = frozenset({"ALTER ROUTINE", "CREATE ROUTINE", "EXECUTE"})
 _TO_SEE_TRIGGERS = frozenset({"TRIGGER"})
-_SUPER_ALONE = (10, 11)  # the first versions whose BINLOG ADMIN is not enough for functions
 _TO_NAME_OTHERS = frozenset({"ALL PRIVILEGES", "SET USER", "SUPER"})
 # Not a role, which has no host: who has it may name it.
 _DEFINER = re.compile(r"\bDEFINER=`((?:[^`]|``)*)`@`((?:[^`]|``)+)`")
@@ -88,8 +87,7 @@ def require_definers(connection: Connection, statements: Iterable[str], *, name:
 def is_trusted(connection: Connection) -> bool:
     """Whether the user may make functions and triggers of a server with a binary log."""
     have = _given(connection, lambda what: what == "*.*")
-    older = {"BINLOG ADMIN"} if _series(connection) < _SUPER_ALONE else set()
-    return bool(have & ({"ALL PRIVILEGES", "SUPER"} | older))
+    return bool(have & {"ALL PRIVILEGES", "SUPER"})
 
 
 def require_sight(connection: Connection, schema: str, *, name: str) -> None:
@@ -109,11 +107,6 @@ def require_sight(connection: Connection, schema: str, *, name: str) -> None:
             "its routines cannot be seen",
             statement=f"GRANT EXECUTE ON {pattern_of(schema)}.* TO {user(connection)};",
         )
-
-
-def _series(connection: Connection) -> tuple[int, ...]:
-    first, second = str(scalar(connection, "SELECT VERSION()")).split(".")[:2]
-    return int(first), int(second)
 
 
 def _reads_all_routines(connection: Connection) -> bool:

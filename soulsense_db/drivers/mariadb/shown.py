@@ -14,7 +14,8 @@ from soulsense_db.drivers.mariadb.errors import code_of
 from soulsense_db.drivers.mariadb.statements import execute, quoted, rows
 
 _UNKNOWN = (1146, 1305, 1347, 1360, 1539, 4091)  # gone since it was listed
-_AS_THEY_ARE = ("utf8mb4", "binary")  # clients whose statements the server does not convert
+# Clients whose statements the server does not convert.
+_AS_THEY_ARE = ("utf8mb4", "utf8mb3", "utf8", "binary")
 
 
 class Kind(NamedTuple):

@@ -43,6 +43,7 @@ _LOADING = (
     # Rows that were there came to be so: without the check, or in another time zone.
     "--init-command=SET SESSION check_constraint_checks = 0",
 )
+_SANDBOX = re.compile(rb"\A/\*M?!999999\\- [^\n]*\n")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +93,7 @@ class Tools:
             assert process.stdin is not None
             widen(process.stdin)
             try:
-                for chunk in chunks:
+                for chunk in _without_sandbox(chunks):
                     poll()
                     try:
                         process.stdin.write(chunk)
@@ -113,6 +114,16 @@ class Tools:
 
     def _failure(self, program: str, _status: int, said: str) -> BackupError:
         return tool_failed(program, self.name, said)
+
+
+def _without_sandbox(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Leave out the line after which the program is to know no commands.
+
+    In binary mode it knows none, and with some versions not even that line (MDEV-34203).
+    """
+    iterator = iter(chunks)
+    yield _SANDBOX.sub(b"", next(iterator, b""), count=1)
+    yield from iterator
 
 
 def find_tools(version: str, *, name: str) -> Tools:

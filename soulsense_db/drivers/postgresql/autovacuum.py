@@ -12,17 +12,18 @@ from sqlalchemy.engine import Connection
 from soulsense_db.drivers.postgresql.statements import OF_USERS, execute
 
 # A process without a user is the server's own.
-STATEMENTS = """FOR wanted IN SELECT DISTINCT l.relation::regclass::text
+STATEMENTS = """FOR wanted IN SELECT DISTINCT format('%I.%I', n.nspname, c.relname)
     FROM pg_locks l JOIN pg_stat_activity a USING (pid)
+        JOIN pg_class c ON c.oid = l.relation JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE l.locktype = 'relation' AND l.granted AND l.mode = 'ShareUpdateExclusiveLock'
-        AND a.usesysid IS NULL AND l.relation IN (SELECT c.oid FROM pg_class c
-            WHERE c.relkind IN ('r', 'p') AND c.relnamespace IN ({schemas}))
+        AND a.usesysid IS NULL AND c.relkind IN ('r', 'p') AND c.relnamespace IN ({schemas})
 LOOP
     BEGIN
         PERFORM set_config('lock_timeout', (1000 + 1000 * extract(epoch FROM
             current_setting('deadlock_timeout')::interval))::int::text, true);
         EXECUTE 'LOCK TABLE ONLY ' || wanted || ' IN SHARE UPDATE EXCLUSIVE MODE';
-    EXCEPTION WHEN lock_not_available OR deadlock_detected THEN NULL;
+        RAISE lock_not_available;  -- it is not kept
+    EXCEPTION WHEN lock_not_available OR deadlock_detected OR undefined_table THEN NULL;
     END;
 END LOOP;"""
 """Statements of PL/pgSQL, with a variable ``wanted``; ``lock_timeout`` is another one afterwards.

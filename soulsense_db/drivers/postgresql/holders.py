@@ -25,37 +25,41 @@ class Use(NamedTuple):
 
 
 CHANGING = Use("somebody changes its tables", ("AccessExclusiveLock",))
-WRITING = Use(
-    "somebody is writing to it",
-    (
-        "RowExclusiveLock",
-        "ShareUpdateExclusiveLock",
-        "ShareLock",
-        "ShareRowExclusiveLock",
-        "ExclusiveLock",
-        *CHANGING.modes,
-    ),
+_CHANGES = (
+    "RowExclusiveLock",
+    "ShareUpdateExclusiveLock",
+    "ShareRowExclusiveLock",
+    "ExclusiveLock",
+    *CHANGING.modes,
 )
-READING = Use("somebody is using it", ("AccessShareLock", "RowShareLock", *WRITING.modes))
+SHARING = Use("somebody is writing to it", _CHANGES)
+WRITING = Use("somebody is writing to it", ("RowShareLock", "ShareLock", *_CHANGES))
+READING = Use("somebody is using it", ("AccessShareLock", *WRITING.modes))
 _MOST = 3
-# A prepared transaction has no session. A table that was not committed yet is not seen.
+# A prepared transaction has no session, and an autovacuum no user. A table that was not committed
+# yet is not seen.
 _HOLDERS = sa.text("""
     SELECT a.pid, a.usename, a.application_name FROM pg_stat_activity a
-    WHERE a.pid NOT IN (pg_backend_pid(), :ours) AND a.datname = current_database() AND a.pid IN (
+    WHERE a.pid NOT IN (pg_backend_pid(), :ours) AND a.usename IS NOT NULL
+        AND a.datname = current_database() AND a.pid IN (
         SELECT l.pid FROM pg_locks l LEFT JOIN pg_class c ON c.oid = l.relation
         LEFT JOIN pg_namespace n ON n.oid = c.relnamespace
         WHERE l.granted AND l.locktype = 'relation' AND l.mode = ANY(:modes)
             AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
-            AND coalesce(n.nspname, '') !~ '^(pg_|information_schema$)')
-    ORDER BY a.backend_start
+            AND coalesce(n.nspname, '') !~ '^(pg_|information_schema$)'
+            AND coalesce(n.nspname, '') LIKE :schemas)
+    ORDER BY a.pid
 """)
 
 
 @contextmanager
-def naming_holders(login: Login, use: Use, *, name: str, ours: int = 0) -> Iterator[None]:
+def naming_holders(
+    login: Login, use: Use, *, name: str, ours: int = 0, schemas: str = ""
+) -> Iterator[None]:
     """If the block waits in vain for a ``use`` of the database ``name`` to end, tell whose it is.
 
     Whatever the block has locked is released by then, but for what the process ``ours`` has.
+    ``schemas``: how the names begin of those whose tables are meant; without it all of users.
     """
     try:
         yield
@@ -65,7 +69,8 @@ def naming_holders(login: Login, use: Use, *, name: str, ours: int = 0) -> Itera
             ignoring(BackupError, what="Who holds the lock cannot be told"),
             login.connected(name=name) as connection,
         ):
-            found = connection.execute(_HOLDERS, {"modes": list(use.modes), "ours": ours}).all()
+            asked = {"modes": list(use.modes), "ours": ours, "schemas": f"{schemas}%"}
+            found = connection.execute(_HOLDERS, asked).all()
             pid = found[0][0] if found else 0
             sessions = [_session(*one) for one in found]
         if sessions:

@@ -32,7 +32,7 @@ from sqlalchemy.engine import Connection
 
 from soulsense_db.drivers.postgresql import inventory, schema_watch, snapshot
 from soulsense_db.drivers.postgresql.errors import kept_for_another, live_errors, others_depend_on
-from soulsense_db.drivers.postgresql.holders import READING, WRITING, naming_holders
+from soulsense_db.drivers.postgresql.holders import READING, SHARING, Use, naming_holders
 from soulsense_db.drivers.postgresql.login import Login
 from soulsense_db.drivers.postgresql.renaming import Names, Renamed
 from soulsense_db.drivers.postgresql.statements import KEPT, OF_USERS, execute
@@ -51,6 +51,8 @@ PLACE = (
     " WHERE d.datname = current_database()"
 )
 """The query for what tells the database from all others: a copy of it has a copy of the note."""
+BEGUN = "SELECT pg_snapshot_xmax(pg_current_snapshot())::xid::text"
+"""The query for the number that the next transaction gets."""
 # What is usual of ``public`` pg_dump does not write: a schema of another name has it as any other.
 # Its comment it writes also where there is none. (``getNamespaces`` in PostgreSQL's pg_dump.c.)
 _IS_USUAL = """(obj_description(n.oid, 'pg_namespace') IS NOT NULL
@@ -90,6 +92,7 @@ _NOTES = sa.text(
 )
 # By the beginning of their names, as a restore finds them.
 _OF = "SELECT oid FROM pg_namespace WHERE starts_with(nspname, '{}_')"
+_STRAGGLERS = f"{schema_watch.MAKERS} UNION ALL {schema_watch.RUNNING_BEFORE}"
 _TABLES = sa.text(
     "SELECT c.oid::regclass::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
     " WHERE n.nspname = ANY(:schemas) AND c.relkind IN ('r', 'p') ORDER BY c.oid"
@@ -108,11 +111,13 @@ class _Note(msgspec.Struct, frozen=True, kw_only=True):
     """What the comment says; ``own``: the names that the schemas had, by those that they have.
 
     ``version_table`` is Alembic's, as the application's statements found it; ``purpose``: what the
-    copy will be for; ``place``: as of :data:`PLACE`.
+    copy will be for; ``place``: as of :data:`PLACE`; ``begun``: as of :data:`BEGUN`, before the
+    restore was committed.
     """
 
     purpose: str
     place: str
+    begun: int = 0
     version_table: str | None
     own: dict[str, str]
 
@@ -183,10 +188,13 @@ def keeping(
     *,
     purpose: str,
     place: str,
+    begun: int,
     version_table: str | None,
 ) -> tuple[str, str]:
     """Return the statements that note what is kept; ``own``: the names that they had."""
-    note = _Note(purpose=purpose, place=place, version_table=version_table, own=dict(own))
+    note = _Note(
+        purpose=purpose, place=place, begun=begun, version_table=version_table, own=dict(own)
+    )
     # The database may have an encoding in which a path cannot be written; nothing in dollars ends
     # a text, whatever the session's settings are.
     text = json.dumps(msgspec.to_builtins(note))
@@ -231,6 +239,7 @@ class KeptSchemas:
     beginning: str
     note: _Note
     connection: Connection | None = None
+    lock_timeout: float = 0
 
     @property
     def purpose(self) -> str:
@@ -246,27 +255,43 @@ class KeptSchemas:
         live = self.live
         deadline = time.monotonic() + lock_timeout
         with self.login.connected(name=live, autocommit=False) as connection, live_errors(live):
+            held = replace(self, connection=connection, lock_timeout=lock_timeout)
             while True:
-                left = max(1, int(1000 * (deadline - time.monotonic())))
-                execute(connection, f"SET LOCAL lock_timeout = {left}")
-                tables = connection.scalars(_TABLES, {"schemas": list(self.note.own)}).all()
-                if tables:
-                    listed = ", ".join(f"ONLY {one}" for one in tables)
-                    with naming_holders(self.login, WRITING, name=live), live_errors(live):
-                        execute(connection, f"LOCK TABLE {listed} IN SHARE MODE")
-                # Who makes a table there, since before the commit, may be waiting for that lock.
-                if not self._asked(connection, f"SELECT EXISTS ({schema_watch.MAKERS})"):
+                with self._naming_holders(SHARING):
+                    held._lock("SHARE", deadline - time.monotonic())
+                # Who makes a table there, since before the commit, may be waiting for that lock;
+                # and who had written by then may have made a function.
+                if not held._asked(_STRAGGLERS, number=self.note.begun):
                     break
                 connection.rollback()
                 if time.monotonic() > deadline:
-                    raise locked(live, "somebody makes a table in what was replaced")
+                    raise locked(live, "a transaction of before the restore has not ended")
                 time.sleep(_LOOK_SECONDS)
-            yield replace(self, connection=connection)
+            yield held
 
-    def _asked(self, connection: Connection, query: str) -> list[object]:
-        """Return what is true, or not empty, of the column that ``query`` about them has."""
-        found = execute(connection, query.format(old=_OF.format(self.beginning)))
-        return [one for one in found.scalars() if one]
+    def _lock(self, mode: str, seconds: float) -> None:
+        """Lock all tables, when nobody has a lock that is in the way."""
+        assert self.connection is not None  # it is held
+        connection = self.connection
+        execute(connection, f"SET LOCAL lock_timeout = {max(1, int(1000 * seconds))}")
+        tables = connection.scalars(_TABLES, {"schemas": list(self.note.own)}).all()
+        if tables:
+            listed = ", ".join(f"ONLY {one}" for one in tables)
+            execute(connection, f"LOCK TABLE {listed} IN {mode} MODE")
+
+    def _asked(self, query: str, **numbers: int) -> list[str]:
+        """Return what ``query`` finds, of one column, in their schemas."""
+        assert self.connection is not None  # it is held
+        found = execute(self.connection, query.format(old=_OF.format(self.beginning), **numbers))
+        return [str(one) for one in found.scalars()]
+
+    @contextmanager
+    def _naming_holders(self, use: Use) -> Iterator[None]:
+        with (
+            naming_holders(self.login, use, name=self.live, schemas=self.beginning),
+            live_errors(self.live),
+        ):
+            yield
 
     def write_copy(self, tools: Tools, target: Path, *, lock_timeout: float) -> SnapshotInfo:
         """Write them to the existing empty file ``target``."""
@@ -291,12 +316,12 @@ class KeptSchemas:
         del copy
         assert self.connection is not None  # it is held
         schemas = ", ".join((*self.note.own, self.beginning))
-        if dependents := self._asked(self.connection, schema_watch.DEPENDENTS):
-            raise others_depend_on(self.live, [str(one) for one in dependents])
-        with (
-            naming_holders(self.login, READING, name=self.live),
-            live_errors(self.live),
-        ):
+        with self._naming_holders(READING):
+            self._lock("ACCESS EXCLUSIVE", self.lock_timeout)
+        with live_errors(self.live):
+            # Nobody is reading there any more, who would make something of it.
+            if dependents := self._asked(schema_watch.DEPENDENTS):
+                raise others_depend_on(self.live, dependents)
             execute(self.connection, f"DROP SCHEMA {schemas} CASCADE")
             self.connection.commit()
 

@@ -8,23 +8,27 @@ from __future__ import annotations
 
 from soulsense_db.drivers.postgresql import autovacuum
 
+NOT_FREE = "RAISE lock_not_available USING MESSAGE = 'canceling statement due to lock timeout'"
+"""As the server says it when a lock is not free, whatever its language is."""
 _ATTEMPT = "150ms"
 _GAVE_UP = "soulsense_db.gave_up"  # a setting, which the end of the transaction takes back
 _LOCK = """DO $$
 DECLARE
     wanted text;
-    deadline timestamptz := clock_timestamp() + interval '{seconds} s';
+    deadline timestamptz := clock_timestamp() + interval '{seconds:.3f} s';
 BEGIN
     LOOP
-        SELECT string_agg('ONLY ' || c.oid::regclass, ', ') INTO wanted
-            FROM pg_class c WHERE c.relkind IN ('r', 'p') AND c.relnamespace IN ({schemas});
+        SELECT string_agg(format('ONLY %I.%I', n.nspname, c.relname), ', ') INTO wanted
+            FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+            WHERE c.relkind IN ('r', 'p') AND n.oid IN ({schemas});
         BEGIN
             IF wanted IS NOT NULL THEN
                 EXECUTE 'LOCK TABLE ' || wanted || ' IN {mode} MODE';
             END IF;
             {then}
             EXIT;
-        EXCEPTION WHEN lock_not_available OR deadlock_detected THEN
+        EXCEPTION WHEN lock_not_available OR deadlock_detected OR undefined_table
+                OR undefined_object THEN
             IF clock_timestamp() > deadline THEN
                 {gives_up}
             END IF;
@@ -49,7 +53,9 @@ def statements(
         seconds=seconds,
         then=then,
         attempt=_ATTEMPT,
-        gives_up="RAISE;" if raises else f"PERFORM set_config('{_GAVE_UP}', 't', true); EXIT;",
+        gives_up=f"{NOT_FREE};"
+        if raises
+        else f"PERFORM set_config('{_GAVE_UP}', 't', true); EXIT;",
         end_autovacuum=autovacuum.STATEMENTS.format(schemas=schemas),
     )
     return (

@@ -123,11 +123,15 @@ class Ready:
 
     def _set_aside(self) -> None:
         """Rename all schemas but those that are restored: also what others have made since."""
-        for schema, quoted in map(json.loads, self._psql.execute(_SCHEMAS)):
-            if schema not in self._restored:
-                old = kept_schemas.name_of(self._begin, len(self._own))
-                self._psql.execute(f"ALTER SCHEMA {quoted} RENAME TO {old}")
-                self._own[old] = quoted
+        # It waits for who is changing the schema itself, as its rights, and has not committed.
+        limited = f"SET LOCAL lock_timeout = '{self._lock_timeout} s'"
+        with self._saying_what_is_awaited():
+            for schema, quoted in map(json.loads, self._psql.execute(limited, _SCHEMAS)):
+                if schema not in self._restored:
+                    old = kept_schemas.name_of(self._begin, len(self._own))
+                    self._psql.execute(f"ALTER SCHEMA {quoted} RENAME TO {old}")
+                    self._own[old] = quoted
+            self._psql.execute("SET LOCAL lock_timeout = 0")
 
     def counted(self) -> dict[str, int]:
         """Return how many rows each restored table has, by the name that is shown."""
@@ -163,7 +167,7 @@ class Ready:
 
     def _unlock(self) -> None:
         """Let everybody in again."""
-        self._psql.execute(f"ROLLBACK TO {_UNLOCKED}")
+        self._psql.execute(f"ROLLBACK TO {_UNLOCKED}", f"RELEASE {_UNLOCKED}")
         self._own, self._made = self._own_unlocked, None
 
     def _look(self) -> str:
@@ -213,10 +217,10 @@ class Ready:
                 (ours,) = self._psql.execute(schema_watch.CATALOGS)
                 if self._look() == self._made and not self._is_waited_for():
                     return ours
-            self._unlock()
             if time.monotonic() > deadline:
                 with self._naming_holders(READING):
                     raise self._is_changed()
+            self._unlock()
             time.sleep(_LOOK_SECONDS)  # for them; nothing tells that they have ended
             self.lock()
 
@@ -257,7 +261,7 @@ class Ready:
 
     def _note_kept(self, purpose: str) -> None:
         """Note it, if they are such as when it was asked whether they may be kept."""
-        (place,) = self._psql.execute(kept_schemas.PLACE)
+        place, begun = self._psql.execute(kept_schemas.PLACE, kept_schemas.BEGUN)
         public = [now for now, own in self._own.items() if own == _PUBLIC]
         usual = self._psql.execute(*map(kept_schemas.is_usual, public))
         has_odd_name = any(own.startswith('"') for own in self._own.values())
@@ -268,6 +272,7 @@ class Ready:
             self._own,
             purpose=purpose,
             place=place,
+            begun=int(begun),
             version_table=self._version_table,
         )
         self._psql.execute(*noted)

@@ -8,6 +8,8 @@ that a dump is made of, how many rows it has and which transactions wrote them. 
 
 from __future__ import annotations
 
+from soulsense_db.drivers.postgresql.schema_lock import NOT_FREE
+
 # What is temporary is in no dump, and made all the time. What is in a table or another relation is
 # left out with it.
 _TEMPORARY = "SELECT oid FROM pg_namespace WHERE nspname ~ '^pg_(toast_)?temp_'"
@@ -95,7 +97,7 @@ _IN_DATABASE = "l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = 
 # Who has made, or changes, a relation in a schema has locked that until his transaction ends.
 _OF_SCHEMA = f"""l.locktype = 'object' AND l.classid = 'pg_namespace'::regclass AND l.granted
     AND {_IN_DATABASE} AND l.pid <> pg_backend_pid() AND l.objid IN """
-MAKERS = f"SELECT FROM pg_locks l WHERE {_OF_SCHEMA} ({{old}})"
+MAKERS = f"SELECT l.pid FROM pg_locks l WHERE {_OF_SCHEMA} ({{old}})"  # noqa: S608 - ours
 """The query with a row for each who makes a relation in schemas, whose numbers ``old`` finds."""
 # A transaction with a number has written something: it may have made a function, which no lock
 # tells. Of one that waits, and has a temporary table, that is what it has written.
@@ -108,22 +110,26 @@ _WRITERS = f"""SELECT FROM pg_locks w JOIN pg_stat_activity a USING (pid)
                 OR {_OF_SCHEMA} ({_TEMPORARY})))
         AND NOT EXISTS (SELECT FROM pg_locks l WHERE l.pid = w.pid
             AND {_OF_SCHEMA} ({{old}})))"""  # noqa: S608 - ours
+RUNNING_BEFORE = """SELECT w.pid FROM pg_locks w JOIN pg_stat_activity a USING (pid)
+    WHERE w.locktype = 'transactionid' AND w.granted AND w.mode = 'ExclusiveLock'
+    AND a.datname = current_database() AND w.pid <> pg_backend_pid()
+    AND age(w.transactionid) > age('{number}'::xid)"""
+"""The query with a row for each transaction of the database with a lower ``number``."""
 WAITING = f"SELECT EXISTS ({_WRITERS} AND pg_backend_pid() = ANY(pg_blocking_pids(w.pid)))"
 """The query that tells whether somebody waits for us who has written something."""
-# As the server says it when a lock is not free: what reads that tells both in the same way.
-_NOT_FREE = "RAISE lock_not_available USING MESSAGE = 'canceling statement due to lock timeout'"
-
 # A function that is made has no lock on its schema: if it is committed after the schema is dropped,
 # it is in none, and pg_dump fails from then on. Whoever has written anything is waited for.
 REQUIRE_NO_WRITERS = f"""IF EXISTS ({_WRITERS}) OR EXISTS ({_PREPARED}) THEN
-    {_NOT_FREE};
+    {NOT_FREE};
 END IF;"""
 
 # No statement locks a sequence as such: this one keeps its next number and setval() back, and lets
 # pg_dump read it. It leaves all as it is. A temporary one is in no schema that is replaced.
 LOCK_SEQUENCES = """FOR wanted IN
-    SELECT c.oid::regclass::text || CASE WHEN s.seqcycle THEN ' CYCLE' ELSE ' NO CYCLE' END
-    FROM pg_class c JOIN pg_sequence s ON s.seqrelid = c.oid WHERE c.relnamespace IN ({old})
+    SELECT format('%I.%I', n.nspname, c.relname)
+        || CASE WHEN s.seqcycle THEN ' CYCLE' ELSE ' NO CYCLE' END
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+        JOIN pg_sequence s ON s.seqrelid = c.oid WHERE n.oid IN ({old})
 LOOP
     EXECUTE 'ALTER SEQUENCE ' || wanted;
 END LOOP;"""
@@ -200,7 +206,7 @@ def commit(expected: str, *, old: str) -> str:
         patience=_PATIENCE,
         catalogs=CATALOGS,
         expected=expected,
-        not_free=_NOT_FREE,
+        not_free=NOT_FREE,
         prepared=_PREPARED,
         writers=_WRITERS.format(old=old),
     )

@@ -193,7 +193,9 @@ def _write_once(
         ) as moment,
     ):
         warn_if_behind(moment.connection, name)
-        estimate = inventory.size(moment.connection)
+        # It waits for who changes any table: of what is kept, none of those is locked.
+        is_asked = progress is not None or tools.jobs > 1
+        estimate = inventory.size(moment.connection) if is_asked else 0
         largest = inventory.largest(moment.connection) if tools.jobs > 1 else 0
         made = properties(moment.connection, login.database)
         assert made is not None  # we are connected to it

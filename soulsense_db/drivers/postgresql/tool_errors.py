@@ -78,7 +78,8 @@ def tool_failed(program: str, name: str, said: str, *, user: str) -> BackupError
         return no_right(name, reason, user)
     # pg_dump waits for locks with a timeout for the statement.
     is_late = "canceling statement due to" in reason and "timeout" in reason
-    if is_late or "could not obtain lock" in reason:  # of several jobs none waits
+    is_beaten = "tuple concurrently updated" in reason
+    if is_late or is_beaten or "could not obtain lock" in reason:  # of several jobs none waits
         return locked(name, reason)
     if "out of shared memory" in reason:
         return too_few_locks(name, reason)
