@@ -100,6 +100,8 @@ def run(request: bytes, streams: list[int]) -> None:
     # Tearing down all that was imported takes longer than most commands.
     sys.stdout.flush()
     sys.stderr.flush()
+    if "coverage" in sys.modules and (measuring := sys.modules["coverage"].Coverage.current()):
+        measuring.save()
     os._exit((code or 0) & 255)
 
 
