@@ -233,7 +233,10 @@ class Ready:
         Who has made a table, and waits for us, is not waited for: that would be a deadlock of his.
         """
         no_writers = schema_watch.REQUIRE_NO_WRITERS.format(old=self._old)
-        then = f"{no_writers} {drop} {no_writers if drop else ''}"
+        then = no_writers
+        if drop:
+            nothing_made = schema_watch.REQUIRE_NOTHING_TEMPORARY.format(old=self._old)
+            then = f"{no_writers} {nothing_made} {drop} {no_writers}"
         return self._lock_all("ACCESS EXCLUSIVE", then, patience=patience)
 
     def _require_nothing_made_of_it(self) -> None:
@@ -248,10 +251,9 @@ class Ready:
         Who has written something, and waits for us, does so until we give up: what he would commit
         is in no copy.
         """
-        self._readers_are_out()
         self._require_nothing_made_of_it()
-        if self._own:
-            self._readers_are_out(drop=f"DROP SCHEMA {', '.join(self._own)} CASCADE;")
+        drop = f"DROP SCHEMA {', '.join(self._own)} CASCADE;" if self._own else ""
+        self._readers_are_out(drop=drop)
         # As we see the catalogs ourselves, they are compared last: what is dropped is gone for us,
         # and nobody else can change it any more.
         (ours,) = self._psql.execute(schema_watch.CATALOGS)

@@ -169,6 +169,11 @@ DEPENDENTS = f"""WITH inside (class, object) AS ({_INSIDE}),
 The temporary view of a session is none: a statement that uses it fails then.
 """
 
+REQUIRE_NOTHING_TEMPORARY = f"""IF EXISTS (
+    SELECT FROM ({DEPENDENTS}) AS d (one) WHERE one ~ '^pg_temp_') THEN
+    {NOT_FREE};
+END IF;"""
+
 _PATIENCE = "1 s"
 # Two looks with nobody at work after the second, and nobody done in between on the whole server,
 # are one moment. On a server that is never that quiet, the last look has to do.
