@@ -28,7 +28,7 @@ _ENDING = 16  # bytes of an exit code
 
 @contextmanager
 def served(folder: Path, env: Mapping[str, str]) -> Iterator[Path]:
-    """Yield the address of a server that runs commands, which is in the new ``folder``."""
+    """Yield the address of a server that runs commands; its ``folder`` is removed at the end."""
     address = folder / "server"
     server = subprocess.Popen(
         [sys.executable, "-P", PROGRAMS / "command_server.py", address],

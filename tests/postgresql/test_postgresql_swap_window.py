@@ -185,6 +185,47 @@ def test_what_is_made_of_a_replaced_table_keeps_its_columns(
     assert shop.scalar(OF_KEPT) == 0
 
 
+def test_who_makes_something_until_the_drop_keeps_its_columns(
+    shop: Owned, manager: BackupManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """He commits when the replaced tables are about to be dropped: one looks after that."""
+    engine = sa.create_engine(shop.url, poolclass=NullPool)
+    waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND mode = 'AccessExclusiveLock'"
+    with engine.connect() as connection, ThreadPoolExecutor(1) as executor:
+
+        def make() -> None:
+            connection.exec_driver_sql("CREATE TABLE report AS SELECT * FROM days")
+            assert eventually(lambda: bool(shop.scalar(waits)))
+            connection.commit()
+
+        made: list[Future[None]] = []
+        blocked = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+
+        def begin() -> None:
+            made.append(executor.submit(make))
+            assert eventually(lambda: bool(shop.scalar(blocked)))
+
+        in_the_window(monkeypatch, begin)
+        (warning,) = manager.restore("latest").warnings
+        made[0].result()
+    assert "report" in warning
+    assert shop.scalar("SELECT mood::text FROM report") == "fine"
+
+
+def test_who_changes_a_schema_is_not_waited_for_without_end(
+    shop: Owned, manager: BackupManager
+) -> None:
+    """As one who has given rights on it, and has not committed: after the lock timeout it fails."""
+    engine = sa.create_engine(shop.url, poolclass=NullPool)
+    impatient = BackupManager(shop.engine, manager.directory, lock_timeout=0.5)
+    with engine.connect() as connection:
+        connection.exec_driver_sql("GRANT USAGE ON SCHEMA other TO PUBLIC")
+        with pytest.raises(DatabaseLockedError):
+            impatient.restore("latest")
+    impatient.restore("latest")
+    assert rows(shop) == 2
+
+
 def void(_: object) -> None:
     """Return nothing."""
 

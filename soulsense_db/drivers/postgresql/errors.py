@@ -202,7 +202,6 @@ def no_connection_left(name: str, reason: str) -> DatabaseUnreachableError:
     )
 
 
-# Codes of https://www.postgresql.org/docs/current/errcodes-appendix.html, or how they begin.
 def too_few_locks(name: str, reason: str) -> BackupError:
     """Return the error for a server that has no room for the locks of one transaction."""
     return BackupError(
@@ -213,6 +212,7 @@ def too_few_locks(name: str, reason: str) -> BackupError:
     )
 
 
+# Codes of https://www.postgresql.org/docs/current/errcodes-appendix.html, or how they begin.
 _MEANINGS: tuple[tuple[tuple[str, ...], Callable[[str, str], BackupError]], ...] = (
     ((NO_DATABASE,), no_database),
     (("28",), login_refused),

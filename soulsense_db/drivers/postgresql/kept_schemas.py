@@ -90,15 +90,12 @@ _NOTES = sa.text(
     f" JOIN pg_roles r ON r.oid = n.nspowner WHERE starts_with(n.nspname, '{KEPT}')"
     " AND r.rolname = current_user ORDER BY n.oid"
 )
-# By the beginning of their names, as a restore finds them.
-_OF = "SELECT oid FROM pg_namespace WHERE starts_with(nspname, '{}_')"
 _STRAGGLERS = f"{schema_watch.MAKERS} UNION ALL {schema_watch.RUNNING_BEFORE}"
 _TABLES = sa.text(
     "SELECT c.oid::regclass::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
     " WHERE n.nspname = ANY(:schemas) AND c.relkind IN ('r', 'p') ORDER BY c.oid"
 )
-
-
+# To ask for more than how the note begins would take a function that may be forbidden.
 _OF_OTHERS = sa.text(
     "SELECT quote_ident(r.rolname), n.nspname FROM pg_namespace n"  # noqa: S608 - ours
     f" JOIN pg_roles r ON r.oid = n.nspowner WHERE starts_with(n.nspname, '{KEPT}')"
@@ -175,6 +172,11 @@ class _Kept(snapshot.Live):
 def new_name() -> str:
     """Return how the names begin that the schemas get in one restore."""
     return f"{KEPT}{secrets.token_hex(_TOKEN_BYTES)}"
+
+
+def numbers_of(beginning: str) -> str:
+    """Return the query for the numbers of those whose names begin so."""
+    return f"SELECT oid FROM pg_namespace WHERE starts_with(nspname, '{beginning}_')"  # noqa: S608 - a name of ours
 
 
 def name_of(beginning: str, number: int) -> str:
@@ -266,7 +268,7 @@ class KeptSchemas:
                 connection.rollback()
                 if time.monotonic() > deadline:
                     raise locked(live, "a transaction of before the restore has not ended")
-                time.sleep(_LOOK_SECONDS)
+                time.sleep(_LOOK_SECONDS)  # nothing tells that it has ended
             yield held
 
     def _lock(self, mode: str, seconds: float) -> None:
@@ -282,7 +284,7 @@ class KeptSchemas:
     def _asked(self, query: str, **numbers: int) -> list[str]:
         """Return what ``query`` finds, of one column, in their schemas."""
         assert self.connection is not None  # it is held
-        found = execute(self.connection, query.format(old=_OF.format(self.beginning), **numbers))
+        found = execute(self.connection, query.format(old=numbers_of(self.beginning), **numbers))
         return [str(one) for one in found.scalars()]
 
     @contextmanager

@@ -93,8 +93,7 @@ class Ready:
         self._sha256, self._lock_timeout = sha256, lock_timeout
         self._version_table = version_table
         self._begin = kept_schemas.new_name()
-        begins = f"starts_with(nspname, '{self._begin}_')"
-        self._old = f"SELECT oid FROM pg_namespace WHERE {begins}"  # noqa: S608 - a name of ours
+        self._old = kept_schemas.numbers_of(self._begin)
         self._own: dict[str, str] = {}  # the names of the live schemas, by those that they got
         self._restored: tuple[str, ...] = ()
         self._own_unlocked: dict[str, str] = {}
