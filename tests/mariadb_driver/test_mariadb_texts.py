@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -38,7 +39,7 @@ def _execute(database: Database, *statements: str | bytes) -> None:
         cursor.close()
 
 
-def _shown(database: Database, *things: str) -> list[object]:
+def _shown(database: Database, *things: str) -> list[Any]:
     """Return the statements of things, in their kind's ``SHOW CREATE``, as bytes."""
     with database.engine.connect() as connection:
         connection.exec_driver_sql("SET character_set_results = binary")
@@ -93,9 +94,9 @@ def test_triggers_come_back_to_the_letter(database: Database) -> None:
     assert _ignoring_quotes(_shown(database, *things[1:])) == _ignoring_quotes(replaced)
 
 
-def _ignoring_quotes(texts: list[object]) -> list[bytes]:
+def _ignoring_quotes(texts: list[Any]) -> list[bytes]:
     """Return what comes after the header, which gets quotation marks."""
-    return [bytes(one).partition(b"FOR EACH ROW")[2].strip() for one in texts]  # type: ignore[call-overload]
+    return [bytes(one).partition(b"FOR EACH ROW")[2].strip() for one in texts]
 
 
 def test_a_trigger_of_a_role_stays_its(database: Database) -> None:
@@ -107,13 +108,13 @@ def test_a_trigger_of_a_role_stays_its(database: Database) -> None:
     )
     try:
         [before] = _shown(database, "TRIGGER tr")
-        assert f"DEFINER=`{role}` TRIGGER".encode() in bytes(before)  # type: ignore[call-overload]
+        assert f"DEFINER=`{role}` TRIGGER".encode() in bytes(before)
         manager = _manager(database)
         backup = manager.create("one")
         database.run("DROP TRIGGER tr")
         manager.restore(backup)
         [after] = _shown(database, "TRIGGER tr")
-        assert f"DEFINER=`{role}` TRIGGER".encode() in bytes(after)  # type: ignore[call-overload]
+        assert f"DEFINER=`{role}` TRIGGER".encode() in bytes(after)
     finally:
         database.run(f"DROP ROLE {role}")
 
@@ -135,7 +136,7 @@ def test_comments_and_line_ends_of_programs_come_back(database: Database) -> Non
     )
     things = ("PROCEDURE p", "FUNCTION f", "EVENT e")
     before = _shown(database, *things)
-    assert b"\r\n-- it's" in bytes(before[0])  # type: ignore[call-overload]
+    assert b"\r\n-- it's" in bytes(before[0])
     manager = _manager(database)
     backup = manager.create("one")
     manager.verify(backup, level="drill")

@@ -72,7 +72,7 @@ def _looked_at(catalog: str, condition: str = "true") -> str:
     # A sum does not depend on the order. The number of a transaction has 32 bits, and says little
     # of the next one's without a hash. All that is put in stands in this module.
     return (
-        f"SELECT '{catalog} ' || count(*) || ' ' || coalesce(sum(hashint8extended("  # noqa: S608
+        f"SELECT '{catalog} ' || count(*) || ' ' || coalesce(sum(hashint8extended("  # noqa: S608 - ours
         f"xmin::text::bigint, 0)::numeric), 0) FROM pg_catalog.{catalog} WHERE {condition}"
     )
 
@@ -87,7 +87,7 @@ _PARTS = (
     *(_looked_at(one) for one in _OTHERS),
 )
 CATALOGS = (
-    f"SELECT md5(string_agg(one, ' ' ORDER BY one)) FROM ({' UNION ALL '.join(_PARTS)}) AS s (one)"  # noqa: S608
+    f"SELECT md5(string_agg(one, ' ' ORDER BY one)) FROM ({' UNION ALL '.join(_PARTS)}) AS s (one)"  # noqa: S608 - ours
 )
 """The query of one text, which is another one when somebody has committed to the catalogs."""
 
@@ -135,7 +135,7 @@ LOOP
 END LOOP;"""
 
 _INSIDE = " UNION ALL ".join(
-    f"SELECT '{catalog}'::regclass, oid FROM pg_catalog.{catalog} WHERE {column} IN ({{old}})"  # noqa: S608
+    f"SELECT '{catalog}'::regclass, oid FROM pg_catalog.{catalog} WHERE {column} IN ({{old}})"  # noqa: S608 - ours
     for catalog, column in _OF_SCHEMAS.items()
 )
 _PARTS_OF_RELATIONS = {
@@ -147,7 +147,7 @@ _PARTS_OF_RELATIONS = {
 }
 _OF_A_RELATION = ", ".join(f"'{one}'::regclass" for one in _PARTS_OF_RELATIONS)
 _RELATION_OF = " ".join(
-    f"WHEN '{one}'::regclass THEN (SELECT x.{column} FROM pg_catalog.{one} x WHERE x.oid = d.objid)"  # noqa: S608
+    f"WHEN '{one}'::regclass THEN (SELECT x.{column} FROM pg_catalog.{one} x WHERE x.oid = d.objid)"  # noqa: S608 - ours
     for one, column in _PARTS_OF_RELATIONS.items()
 )
 DEPENDENTS = f"""WITH inside (class, object) AS ({_INSIDE}),
