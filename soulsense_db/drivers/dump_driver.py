@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from abc import abstractmethod
+from collections import Counter
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
@@ -39,7 +40,6 @@ from soulsense_db.progress import Progress
 
 D = TypeVar("D", bound=Dump)
 
-_ASKED_EVERY = 1000  # rows
 _MOST_ROWS = 2  # a drill only wants to know whether there is one, and which
 
 
@@ -71,6 +71,12 @@ class DumpDriver(Driver, Generic[D]):
     @abstractmethod
     def dumped_rows(self, path: Path, description: D) -> Generator[DumpedRow]:
         """Yield all rows of a dump."""
+
+    @abstractmethod
+    def dumped_counts(
+        self, path: Path, description: D, poll: Callable[[], object]
+    ) -> Mapping[str, int]:
+        """Count the rows of a dump by their tables; no value is held in memory, however long."""
 
     @abstractmethod
     def dump_side(self, path: Path, description: D) -> DumpSide:
@@ -158,12 +164,8 @@ class DumpDriver(Driver, Generic[D]):
             return Findings()
         described = self.describe_whole(path, poll)
         if level == "full":
-            found = {table.shown: 0 for table in described.tables}
-            for number, row in enumerate(self.dumped_rows(path, described)):
-                found[row.table.shown] += 1
-                if number % _ASKED_EVERY == 0:
-                    poll()
-            if found != {table.shown: table.rows for table in described.tables}:
+            counted = Counter({table.shown: table.rows for table in described.tables})
+            if counted != Counter(self.dumped_counts(path, described, poll)):
                 raise damaged_backup(path.name, "it has other rows than were counted")
         return Findings()
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from server_peaks import peak_of
 
 from postgresql import content
+from postgresql.newest import on_newest
 from postgresql.server import Server
 from soulsense_db import BackupManager
 from soulsense_db.drivers.postgresql import archive
@@ -40,6 +42,19 @@ def test_everything_comes_back(server: Server, tmp_path: Path) -> None:
     """Types, names, partitions, views, rights, large objects: all of it, and compares as equal."""
     with content.database(server, "app", content=content.EVERYTHING):
         comes_back(server, "app", tmp_path)
+
+
+@on_newest
+def test_large_values_take_no_memory(server: Server, tmp_path: Path) -> None:
+    """Values of 16 MB are backed up, verified, restored and given back in less than 100 MB."""
+    values = (
+        "CREATE TABLE large (id integer PRIMARY KEY, data bytea);"
+        "INSERT INTO large SELECT id, decode(repeat(md5(id::text), 1048576), 'hex')"
+        " FROM generate_series(1, 2) AS id;"
+    )
+    with content.database(server, "app", content=values):
+        calls = ("create", "verify", "restore", "undo_restore")
+        assert peak_of(server.url("app"), tmp_path, *calls) < 100
 
 
 def test_everything_comes_back_through_a_manager(server: Server, tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Generator
+from collections.abc import Callable, Collection, Generator, Mapping
 from pathlib import Path
 
 from soulsense_db.drivers.dump_pair import DumpSide
@@ -37,6 +37,17 @@ class BackupFiles(SwappingDriver[archive.Description, Prepared]):
     def dumped_rows(self, path: Path, description: archive.Description) -> Generator[contents.Row]:
         """Read the rows of the section with tables."""
         return contents.rows_of(path, description)
+
+    def dumped_counts(
+        self, path: Path, description: archive.Description, poll: Callable[[], object]
+    ) -> Mapping[str, int]:
+        """Count the rows of the section with tables, as they were counted when it was written."""
+        counter = contents.RowCounter()
+        for chunk in archive.chunks(path, description.sections["tables"]):
+            counter.feed(chunk)
+            poll()
+        counter.finish()
+        return counter.counts
 
     def dump_side(self, path: Path, description: archive.Description) -> DumpSide:
         """Read the statements and rows in the file."""

@@ -9,8 +9,10 @@ from __future__ import annotations
 import codecs
 import hashlib
 import re
-from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import IO, NamedTuple, Protocol
 
@@ -31,6 +33,9 @@ _COPY = re.compile(
 # The numbers of the others are those of ISO 8859.
 _LATIN = {5: 9, 6: 10, 7: 13, 8: 14, 9: 15, 10: 16}
 _LONGEST_COPY = 1024 * 1024
+_LONGEST_COUNTED = 64 * 1024
+_LONG = _LONGEST_COUNTED // 2  # bytes of a row that takes a moment to read
+_ASKED_EVERY = 1000  # shorter rows
 _END = b"\\.\n"
 _ENCODING = re.compile(rb"SET client_encoding = '(\w+)';\n")
 _OPEN_LARGE = re.compile(rb"SELECT pg_catalog\.lo_open\('(\d+)', \d+\);\n")
@@ -232,11 +237,17 @@ class Row(NamedTuple):
 
 
 def rows_of_archive(
-    tools: Tools, path: Path, description: Description, environment: Mapping[str, str]
+    tools: Tools,
+    path: Path,
+    description: Description,
+    environment: Mapping[str, str],
+    *,
+    longest: int | None = None,
 ) -> Generator[Row]:
     """Yield all rows of an archive; raises when it has other tables than are described.
 
-    A large object is one row, of its number and a checksum.
+    A large object is one row, of its number and a checksum. ``longest``: the bytes of a row that
+    are held in memory; of a longer one comes the beginning alone.
     """
     arguments = ("--data-only", "--file=-", str(path))
     with (
@@ -244,12 +255,32 @@ def rows_of_archive(
         tools.reading("pg_restore", *arguments, environment=environment) as output,
     ):
         tables = {table.copied: table for table in description.tables}
-        is_whole = yield from _rows(output, path, tables)
+        is_whole = yield from _rows(output, path, tables, longest)
     if not is_whole:  # and the program has not failed
         raise damaged_backup(path.name, "the rows of a table have no end")
 
 
-def _rows(output: IO[bytes], path: Path, tables: Mapping[str, Table]) -> Generator[Row, None, bool]:
+def counts_of_archive(
+    tools: Tools,
+    path: Path,
+    description: Description,
+    environment: Mapping[str, str],
+    poll: Callable[[], object],
+) -> Counter[str]:
+    """Count the rows of an archive by their tables, in memory that no long value adds to."""
+    rows = rows_of_archive(tools, path, description, environment, longest=_LONGEST_COUNTED)
+    found = Counter[str]()
+    for number, row in enumerate(rows):
+        found[row.table.shown] += 1
+        if number % _ASKED_EVERY == 0 or len(row.line) > _LONG:
+            poll()
+    return found
+
+
+def _rows(
+    output: IO[bytes], path: Path, tables: Mapping[str, Table], longest: int | None
+) -> Generator[Row, None, bool]:
+    read = output.readline if longest is None else partial(_beginning_of_line, output, longest)
     large = next((one for one in tables.values() if (one.schema, one.name) == LARGE_OBJECTS), None)
     encoding = "utf-8"
     for line in output:
@@ -258,7 +289,7 @@ def _rows(output: IO[bytes], path: Path, tables: Mapping[str, Table]) -> Generat
             table = tables.get(copied.decode(encoding, errors="surrogateescape"))
             if table is None:
                 raise damaged_backup(path.name, "it has a table that is not described")
-            for row in iter(output.readline, _END):
+            for row in iter(read, _END):
                 if not row:
                     return False
                 yield Row(table, row[:-1])
@@ -274,6 +305,17 @@ def _rows(output: IO[bytes], path: Path, tables: Mapping[str, Table]) -> Generat
         else:
             encoding = _encoding_in(line) or encoding
     return True
+
+
+def _beginning_of_line(output: IO[bytes], longest: int) -> bytes:
+    """Read a line, and return all of it but what is behind ``longest`` bytes.
+
+    What is left out has the line feed, or the end of the file: nothing where that comes too early.
+    """
+    line = part = output.readline(longest)
+    while part and not part.endswith(b"\n"):
+        part = output.readline(longest)
+    return line if part else b""
 
 
 def _name_in(line: bytes, output: IO[bytes]) -> bytes:

@@ -323,6 +323,13 @@ class ReadingDriver(SwappingDriver[archive.Description, Prepared | Ready]):
         tools = self._tools_to_read(description)
         return contents.rows_of_archive(tools, path, description, dict(os.environ))
 
+    def dumped_counts(
+        self, path: Path, description: archive.Description, poll: Callable[[], object]
+    ) -> Mapping[str, int]:
+        """Have ``pg_restore`` write the rows of the archive, and count them."""
+        tools = self._tools_to_read(description)
+        return contents.counts_of_archive(tools, path, description, dict(os.environ), poll)
+
     def dump_side(self, path: Path, description: archive.Description) -> DumpSide:
         """Have ``pg_restore`` write statements and rows."""
         items = self.schema_of(path).items
