@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
+import measured
 import pytest
 import sqlalchemy as sa
 from age_keys import Key
@@ -78,7 +79,8 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out slow tests."""
+    """Leave out slow tests, and choose those that measure coverage."""
+    measured.choose(items)
     if config.option.all:
         return
     slow = [item for item in items if _is_slow(item)]
@@ -87,6 +89,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     config.stash[LEFT_OUT] = len(slow)
     if hasattr(config, "workeroutput"):
         config.workeroutput["left_out"] = len(slow)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Measure coverage of the chosen tests alone."""
+    with measured.paused_for(item):
+        return (yield)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -19,6 +19,7 @@ from functools import cache
 from pathlib import Path
 
 from helpers import PROGRAMS, clean_environment
+from measured import is_measuring
 
 # What an interpreter looks at when it starts: a fork has it as the server had it.
 _AT_THE_START = ("PYTHON", "LC_", "LANG", "LD_", "COVERAGE_")
@@ -49,8 +50,12 @@ def served(folder: Path, env: Mapping[str, str]) -> Iterator[Path]:
 
 
 @cache
-def _server() -> tuple[Path, Mapping[str, str]]:
-    """Return the address of this process's own, and its environment."""
+def _server(*, measures: bool) -> tuple[Path, Mapping[str, str]]:
+    """Return the address of this process's own, and its environment.
+
+    ``measures``: coverage, as the test does; it is cached for both.
+    """
+    del measures  # the environment says so
     stack, env = ExitStack(), clean_environment()
     atexit.register(stack.close)
     return stack.enter_context(served(Path(tempfile.mkdtemp()), env)), env
@@ -65,7 +70,7 @@ def run(
 ) -> subprocess.CompletedProcess[str]:
     """Run ``python -m module`` to its end, in a fork where that cannot be told from outside."""
     command = [sys.executable, "-m", module, *arguments]
-    address, base = _server()
+    address, base = _server(measures=is_measuring())
     if _of_the_start(env) != _of_the_start(base):
         return subprocess.run(
             command,

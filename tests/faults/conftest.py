@@ -14,8 +14,6 @@ from faults.matrix import Matrix
 from faults.report import Report
 
 Record = Callable[..., None]
-# By these a new interpreter is told to start coverage, with `patch = ["subprocess"]`.
-COVERAGE_VARIABLES = ("COVERAGE_PROCESS_CONFIG", "COVERAGE_PROCESS_START")
 
 
 @pytest.fixture(scope="session")
@@ -37,19 +35,6 @@ def report(full: bool) -> Iterator[Report]:
     yield collected
     if full:
         collected.write()
-
-
-@pytest.fixture(scope="package", autouse=True)
-def _children_run_bare() -> Iterator[None]:
-    """Start no process of these tests under coverage, which every other child is measured by.
-
-    Its files would be among the calls that fail, and what it costs would spread the processes that
-    are to meet.
-    """
-    with pytest.MonkeyPatch.context() as patch:
-        for name in COVERAGE_VARIABLES:
-            patch.delenv(name, raising=False)
-        yield
 
 
 @pytest.fixture(scope="package")
