@@ -78,7 +78,7 @@ class CatalogRows:
 
     def _prepare(self, catalog: Catalog, connection: Connection) -> None:
         if self._makes_table:
-            catalog.prepare(connection)
+            catalog.prepare(connection, self._driver.share_table)
 
     def sync(self, infos: Sequence[BackupInfo]) -> bool:
         """Make the rows those of ``infos``; return whether that was possible."""
@@ -110,7 +110,7 @@ class CatalogRows:
 
         def work(connection: Connection) -> int:
             catalog.require_free(connection)
-            catalog.prepare(connection)
+            catalog.prepare(connection, self._driver.share_table)
             return catalog.rebuild(connection, infos) or 0
 
         return self._driver.transaction(work, lock_timeout=lock_timeout)

@@ -18,7 +18,7 @@ missing inserted, and only what is gone deleted.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -154,11 +154,18 @@ class Catalog:
             "the place of the name, or catalog=False.",
         )
 
-    def prepare(self, connection: Connection) -> None:
-        """Make the table where it is absent, and bring an older layout up to date."""
+    def prepare(
+        self, connection: Connection, made: Callable[[Connection, str], None] | None = None
+    ) -> None:
+        """Make the table where it is absent, and bring an older layout up to date.
+
+        ``made`` is called with the name of a table that was absent.
+        """
         state = self.state(connection)
         if state is TableState.ABSENT:
             self._table.create(connection)
+            if made is not None:
+                made(connection, self.name)
         elif state is TableState.OUTDATED:
             there = self._columns(connection)
             for column in self._table.c:

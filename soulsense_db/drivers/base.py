@@ -152,6 +152,13 @@ class Driver(RequiredMethods):
         del marks
         return False
 
+    def share_table(self, connection: Connection, table: str) -> None:
+        """Let those to whom the other tables belong use a ``table`` that was made just now.
+
+        ``connection``: of the transaction that has made it. By default nothing needs to be done.
+        """
+        del connection, table
+
     def migration_note(self) -> str:
         """Return what :meth:`set_migration_note` has left, empty where nothing is there."""
         return ""

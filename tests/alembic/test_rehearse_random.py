@@ -74,11 +74,11 @@ def _body(chosen: random.Random, made: Project) -> str:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("journal_mode", ["DELETE", "WAL"])
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(3))
 def test_random_migrations_leave_the_live_database_alone(
     tmp_path: Path, seed: int, journal_mode: str
 ) -> None:
-    """Ten rehearsals each: bytes, mtime, inode, mode and data_version are as before, every time."""
+    """Seven rehearsals each: bytes, mtime, inode, mode and data_version are as before."""
     made = project(tmp_path / "project")
     manager = manager_of(made)
     chosen = random.Random(f"{seed} {journal_mode}")
@@ -88,7 +88,7 @@ def test_random_migrations_leave_the_live_database_alone(
         held.commit()  # in WAL mode this is in the log, which stays: a connection is open
         versions = held.execute("PRAGMA data_version").fetchone()
         mode = made.database.stat().st_mode
-        for number in range(10):
+        for number in range(7):
             body = _body(chosen, made)
             made.revision("second", "first", body)
             with untouched(made.folder, but=("-shm",)):

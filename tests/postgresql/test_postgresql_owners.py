@@ -127,6 +127,7 @@ def test_what_a_superuser_owns_is_said_before_anything_is_done(
     (problem,) = manager.can_restore(manager.create()).problems
     assert "postgres owns " in str(problem)
     assert "GRANT postgres" not in problem.hint
+    assert "with ALTER ... OWNER TO." in problem.hint
     owned.administer("DROP PUBLICATION IF EXISTS theirs")
 
 
@@ -276,3 +277,24 @@ def test_a_null_in_an_array_stays_one(owned: Owned, tmp_path: Path, may_create: 
     owned.execute("DELETE FROM few")
     manager.restore_rows(backup, "few")
     assert owned.scalar(asked)
+
+
+@pytest.mark.parametrize("first", ["postgres", "{}_other"])
+def test_whoever_makes_the_first_backup_keeps_nobody_from_the_next(
+    owned: Owned, tmp_path: Path, first: str
+) -> None:
+    """The table ``backups`` is of use to whom the other tables belong, whoever made it."""
+    first = first.format(owned.user)
+    owned.maintain(f"GRANT pg_read_all_data TO {owned.user}_other")
+    owned.administer(f"GRANT CREATE, USAGE ON SCHEMA public TO {owned.user}_other")
+    engine = sa.create_engine(owned.server.url(owned.name, user=first), poolclass=NullPool)
+    BackupManager(engine, tmp_path / "backups").create()
+    manager = BackupManager(owned.engine, tmp_path / "backups")
+    manager.create()
+    assert owned.scalar("SELECT count(*) FROM backups") == 2
+    if first != "postgres":  # it is still theirs: only a member of both roles can give it away
+        (problem,) = manager.can_restore("latest").problems
+        assert f"what others own is restored as theirs: {first}" in str(problem)
+        owned.administer(f"REASSIGN OWNED BY {first} TO {owned.user}")
+        manager.create()
+    assert manager.restore("latest").verified

@@ -26,13 +26,14 @@ def naming_user(user: Callable[[], str]) -> Iterator[None]:
     try:
         yield
     except MissingRightError as error:
-        hint = error.hint
-        if _USER in hint:
-            error.remedy = Remedy(hint.replace(_USER, user()))
+        if _PLACE.search(error.hint):
+            named = user()
+            error.remedy = Remedy(_PLACE.sub(lambda found: found[1] + named, error.hint))
         raise
 
 
 _USER = "..."
+_PLACE = re.compile(r"\b((?:TO|ROLE) )\.\.\.")  # other hints have such dots elsewhere
 _READS = f"GRANT pg_read_all_data TO {_USER};"
 # Never a membership in a role that may do everything: postgres is one.
 _ROLE = '"((?!postgres")[^"]+)"'

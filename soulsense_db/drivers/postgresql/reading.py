@@ -37,6 +37,7 @@ from soulsense_db.drivers.postgresql.restoring import Prepared
 from soulsense_db.drivers.postgresql.row_format import CopyFormat
 from soulsense_db.drivers.postgresql.schema_reading import domains_of, schema_of_items
 from soulsense_db.drivers.postgresql.schema_restore import Ready
+from soulsense_db.drivers.postgresql.sharing import share
 from soulsense_db.drivers.postgresql.tools import Tools, find_tools, tools_in
 from soulsense_db.drivers.results import SnapshotInfo
 from soulsense_db.drivers.server_errors import no_database_named
@@ -210,6 +211,10 @@ class ReadingDriver(SwappingDriver[archive.Description, Prepared | Ready]):
             if not write:
                 connection.execute(sa.text("SET TRANSACTION READ ONLY"))
             return work(connection)
+
+    def share_table(self, connection: Connection, table: str) -> None:
+        """Have it belong to whom the tables beside it belong."""
+        share(connection, table)
 
     def mark_transaction(self, connection: Connection) -> str:
         """Return its number, below SQLAlchemy, which is about to note that it has begun."""
