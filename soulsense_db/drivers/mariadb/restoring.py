@@ -224,8 +224,8 @@ def _require_kept(write_lock: WriteLock | None, keeps: str | None, name: str) ->
 
 def _part(connection: Connection, work: Work, name: str) -> None:
     """Have no foreign key lead from the live tables to others, or to them from replaced ones."""
-    references.part_from_live(connection, work.old, work.live, name=name)
-    references.point_to_live(connection, work.live, work.coming)
+    both = (work.old, work.live)
+    references.bring_home(connection, both, work.live, noted_in=work.name, name=name)
 
 
 def _end(connection: Connection, work: Work, noted: Notes, name: str) -> None:
@@ -285,7 +285,8 @@ def finish_interrupted(login: Login, tools: Callable[[], Tools], *, name: str) -
         live = login.database
         finished = notes.copies(connection, schemas.ours(connection, live))
         for one in finished:  # earlier versions left foreign keys there
-            references.part_from_live(connection, one + schemas.OLD, live, name=name)
+            there = (one + schemas.OLD,)
+            references.bring_home(connection, there, live, noted_in=one, name=name)
 
         def is_awaited(schema: str) -> bool:
             found = notes.read(connection, schema)

@@ -105,6 +105,11 @@ def _beginning_of_work(live: str) -> str:
     return beginning(live) + _digest(live)[:_DIGEST_LENGTH]
 
 
+def like_ours(live: str) -> str:
+    """Return the pattern, as a statement has it, of the names of all our schemas about ``live``."""
+    return literal(_beginning_of_work(live).replace("_", "\\_") + "%")
+
+
 def _digest(live: str) -> str:
     """Return a checksum of a name: one of all its spellings, which may be one database."""
     return hashlib.sha256(live.lower().encode()).hexdigest()
@@ -261,12 +266,11 @@ def _groups(connection: Connection, live: str) -> dict[str, bool]:
     three tell whose it is, and where none does, their notes are not believed.
     """
     begins = _beginning_of_work(live)
-    pattern = literal(begins.replace("_", "\\_") + "%")
     found = rows(
         connection,
         "SELECT SCHEMA_NAME, SCHEMA_COMMENT, @@lower_case_table_names"
         " FROM information_schema.SCHEMATA"
-        f" WHERE SCHEMA_NAME LIKE {pattern}",
+        f" WHERE SCHEMA_NAME LIKE {like_ours(live)}",
     )
     named = re.compile(re.escape(begins) + f"[0-9a-f]{{{2 * _RANDOM_BYTES}}}")
     said: dict[str, dict[str, bool | None]] = {}
