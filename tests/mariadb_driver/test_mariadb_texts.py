@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ from sqlalchemy.pool import NullPool
 from mariadb_driver.databases import Database, new_database
 from mariadb_driver.server import Server
 from soulsense_db import BackupManager
-from soulsense_db.drivers.mariadb.tools import _without_sandbox
+from soulsense_db.drivers.mariadb.tools import Tools, _without_sandbox
 
 
 @pytest.fixture
@@ -237,3 +239,80 @@ def test_a_load_leaves_the_default_of_a_database(server: Server, database: Datab
         assert other.run(_MADE_WITH.format(other.name)) == made_with
     manager.undo_restore()
     assert database.run(_DEFAULT.format(one)) == default
+
+
+_KILLED = """
+import os, sys
+import sqlalchemy as sa
+from soulsense_db import BackupManager
+from soulsense_db.drivers.mariadb.tools import Tools
+
+url, directory, live, what = sys.argv[1:]
+load = Tools.load
+
+def killed(tools, login, schema, chunks, **rest):
+    load(tools, login, schema, chunks, **rest)
+    if schema == live:
+        os._exit(9)
+
+Tools.load = killed
+manager = BackupManager(sa.create_engine(url), directory, catalog=False)
+manager.undo_restore() if what == "undo" else manager.restore(what)
+"""
+
+
+@pytest.fixture
+def changed(database: Database) -> BackupManager:
+    """Return a manager of a database with other defaults: for each program a dump sets its own."""
+    database.run(
+        "CREATE TABLE t (id INT PRIMARY KEY);"
+        f"ALTER DATABASE `{database.name}` CHARACTER SET latin1; CREATE PROCEDURE p() SELECT 1;"
+        f"ALTER DATABASE `{database.name}` CHARACTER SET utf8mb4"
+    )
+    manager = _manager(database)
+    manager.create("one")
+    database.run(
+        "DROP PROCEDURE p; CREATE PROCEDURE q() SELECT 1;"
+        f"ALTER DATABASE `{database.name}` CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"
+    )
+    return manager
+
+
+def test_a_load_that_fails_leaves_the_default_of_a_database(
+    database: Database, changed: BackupManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The dump has set that of its time; after an error it is what it was, at once."""
+    default = database.run(_DEFAULT.format(database.name))
+    load = Tools.load
+
+    def failing(tools: Tools, login: Any, schema: str, *rest: Any, **named: Any) -> None:
+        load(tools, login, schema, *rest, **named)
+        if schema == database.name:
+            assert database.run(_DEFAULT.format(database.name)) != default
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Tools, "load", failing)
+        with pytest.raises(KeyboardInterrupt):
+            changed.restore("latest")
+    assert database.run(_DEFAULT.format(database.name)) == default
+    changed.undo_restore()
+    assert database.run(_DEFAULT.format(database.name)) == default
+
+
+def test_a_kill_of_a_load_leaves_the_default_of_a_database(
+    database: Database, changed: BackupManager
+) -> None:
+    """Killed as the dump has set that of its time: whatever is done next puts it back."""
+    default = database.run(_DEFAULT.format(database.name))
+    url, directory = database.server.url(database.name), str(database.folder / "backups")
+    later = f"ALTER DATABASE `{database.name}` COLLATE utf8mb4_swedish_ci"
+    for what, number in (("latest", 1), ("undo", 2)):
+        arguments = [sys.executable, "-c", _KILLED, url, directory, database.name, what]
+        done = subprocess.run(arguments, check=False, capture_output=True)
+        assert done.returncode == 9, done.stderr
+        assert database.run(_DEFAULT.format(database.name)) != default
+        changed.create(f"finishes {number}")
+        assert database.run(_DEFAULT.format(database.name)) == default
+        database.run(later)
+        default = database.run(_DEFAULT.format(database.name))

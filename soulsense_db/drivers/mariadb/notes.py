@@ -47,7 +47,8 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
 class Notes(msgspec.Struct, frozen=True, kw_only=True):
     """Triggers of before and after, programs that come, and sequences made for the load.
 
-    ``kept``: where what is replaced is kept.
+    ``kept``: where what is replaced is kept. ``default``: the live schema's character set and
+    collation, which a load of programs changes for a while.
     """
 
     old_triggers: tuple[Trigger, ...]
@@ -55,6 +56,7 @@ class Notes(msgspec.Struct, frozen=True, kw_only=True):
     programs: dict[str, bytes]
     sequences: tuple[str, ...] = ()
     kept: Kept | None = None
+    default: tuple[str, str] | None = None
 
 
 def write(connection: Connection, schema: str, notes: Notes) -> None:

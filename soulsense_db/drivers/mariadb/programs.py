@@ -9,10 +9,15 @@ from typing import Any
 from sqlalchemy.engine import Connection
 
 from soulsense_db.drivers.mariadb import inventory
+from soulsense_db.drivers.mariadb.errors import live_errors
 from soulsense_db.drivers.mariadb.inventory import Item, Trigger
 from soulsense_db.drivers.mariadb.login import Login
 from soulsense_db.drivers.mariadb.statements import execute, literal, quoted, rows
 from soulsense_db.drivers.mariadb.tools import Tools
+from soulsense_db.notices import cleaning_up
+
+Default = tuple[str, str]
+"""The character set and the collation that a schema gives new tables."""
 
 SECTIONS = ("routines", "views", "events")
 """In the order in which they are made: a view may call a function."""
@@ -86,11 +91,12 @@ def replace(
     sections: Mapping[str, bytes],
     *,
     name: str,
+    default: Default | None,
     wanted: Collection[Item] | None = None,
 ) -> None:
     """Put the routines, views and events of ``sections`` in the place of those that are live.
 
-    Kinds that are already as ``wanted`` stay.
+    Kinds that are already as ``wanted`` stay. ``default``: as of :func:`default_kept`.
     """
     live = login.database
     now = inventory.take(connection, live, name=name).items
@@ -98,7 +104,7 @@ def replace(
         if wanted is None or _of(now, section) != _of(wanted, section):
             for item in sorted(_of(now, section), key=lambda one: _KINDS[section].index(one.kind)):
                 execute(connection, f"DROP {item.kind} IF EXISTS {quoted(live, item.name)}")
-    with default_kept(login, live, name=name):
+    with default_kept(login, live, name=name, default=default):
         for section in SECTIONS:
             is_new = wanted is None or _of(now, section) != _of(wanted, section)
             if is_new and sections.get(section):
@@ -106,30 +112,45 @@ def replace(
 
 
 @contextmanager
-def default_kept(login: Login, schema: str, *, name: str) -> Iterator[None]:
+def default_kept(
+    login: Login, schema: str, *, name: str, default: Default | None = None
+) -> Iterator[None]:
     """Leave the character set that a schema gives new tables as it was before the block.
 
     For each program a dump sets that which it was made with, and at the end that which the schema
-    had when it was dumped.
+    had when it was dumped. ``default``: what it was before a block that was cut off.
     """
     with login.connected(name=name) as connection:
-        before = _default(connection, schema)
+        before = default or default_of(connection, schema)
         try:
             yield
-        finally:
-            if before and _default(connection, schema) != before:
-                charset, collation = before[0]
-                execute(
-                    connection,
-                    f"ALTER DATABASE {quoted(schema)} CHARACTER SET {charset} COLLATE {collation}",
-                )
+        except BaseException:
+            with (
+                cleaning_up(f"The default character set of {schema} could not be put back"),
+                live_errors(name),
+            ):
+                _set_default(connection, schema, before)
+            raise
+        _set_default(connection, schema, before)
 
 
-def _default(connection: Connection, schema: str) -> list[tuple[Any, ...]]:
-    return rows(
+def default_of(connection: Connection, schema: str) -> Default | None:
+    """Return the character set and the collation that a schema gives new tables."""
+    found = rows(
         connection,
         "SELECT DEFAULT_CHARACTER_SET_NAME, DEFAULT_COLLATION_NAME"
         f" FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = {literal(schema)}",
+    )
+    return (str(found[0][0]), str(found[0][1])) if found else None
+
+
+def _set_default(connection: Connection, schema: str, default: Default | None) -> None:
+    if default is None or default_of(connection, schema) == default:
+        return
+    charset, collation = default
+    execute(
+        connection,
+        f"ALTER DATABASE {quoted(schema)} CHARACTER SET {charset} COLLATE {collation}",
     )
 
 

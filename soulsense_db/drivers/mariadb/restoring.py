@@ -167,6 +167,7 @@ def put_in_place(
                 programs=ready.texts,
                 sequences=ready.sequences,
                 kept=keeping,
+                default=programs.default_of(work.keeper, work.live),
             )
             notes.write(work.keeper, work.name, noted)
             if is_in_a_cluster:
@@ -192,6 +193,7 @@ def put_in_place(
                 work.keeper,
                 noted.programs,
                 name=name,
+                default=noted.default,
                 wanted=ready.described.items,
             )
         _end(work.keeper, work, noted, name)
@@ -311,7 +313,14 @@ def finish_interrupted(login: Login, tools: Callable[[], Tools], *, name: str) -
             programs.create_triggers(connection, missing, work.live)
             if is_swapped:
                 _part(connection, work, name)
-                programs.replace(login, tools(), connection, noted.programs, name=name)
+                programs.replace(
+                    login,
+                    tools(),
+                    connection,
+                    noted.programs,
+                    name=name,
+                    default=noted.default,
+                )
                 _end(connection, work, noted, name)
             else:
                 _drop_sequences(connection, work.live, noted.sequences, name)
