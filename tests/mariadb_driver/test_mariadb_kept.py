@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from mariadb_driver.databases import Database, new_database
+from mariadb_driver.kills import killed_at
 from mariadb_driver.server import Server
 from soulsense_db import BackupManager
 from soulsense_db.drivers.mariadb import MariaDBDriver, schemas
@@ -228,6 +229,27 @@ def test_a_sequence_that_is_missing_is_in_no_safety_backup(
         failed = lock.put_back("latest")
     assert failed.safety_backup is not None
     assert "SEQUENCE" not in failed.safety_backup.read_text(encoding="utf-8", errors="replace")
+
+
+def test_a_sequence_that_was_made_for_a_load_does_not_outlive_a_kill(shop: Database) -> None:
+    """Nor does one go that somebody has made by that name: whose it is stands in its comment."""
+    manager = BackupManager(shop.engine, shop.folder / "b", catalog=False)
+    backup = manager.create()
+    shop.run("ALTER TABLE note ALTER number DROP DEFAULT; DROP SEQUENCE numbers")
+    before = shop.dump()
+    for when in ("before", "after"):
+        killed_at(shop, "CREATE SEQUENCE", backup.filename, where="restoring", when=when)
+        manager.create("finishes it")
+        assert shop.dump() == before
+    kept = b'"purpose"'.hex()  # notes of the swap, in the place of those of the sequence
+    killed_at(shop, kept, backup.filename, where="notes", when="before")
+    manager.create("finishes it")
+    assert shop.dump() == before
+    killed_at(shop, "CREATE SEQUENCE", backup.filename, where="restoring", when="before")
+    shop.run("CREATE SEQUENCE numbers START 7")
+    before = shop.dump()
+    manager.create("finishes it")
+    assert shop.dump() == before
 
 
 def test_a_failed_migration_s_way_back_is_none_of_an_undo(

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from mariadb_driver.databases import Database, new_database
+from mariadb_driver.kills import killed_at
 from mariadb_driver.server import Server
 from soulsense_db import BackupManager
 
@@ -56,65 +56,39 @@ def test_what_is_kept_does_not_obey_live_tables(
     assert database.dump() == before
 
 
-_KILLED = """
-import os, sys
-import sqlalchemy as sa
-from soulsense_db import BackupManager
-from soulsense_db.drivers.mariadb import references
-
-url, directory, where, backup = sys.argv[1:]
-execute = references.execute
-
-def killed(connection, statement):
-    if where == "before" and "DROP FOREIGN KEY" in statement:
-        os._exit(9)
-    execute(connection, statement)
-    if where in statement:
-        os._exit(9)
-
-references.execute = killed
-manager = BackupManager(sa.create_engine(url), directory, catalog=False)
-if backup == "undo":
-    manager.undo_restore()
-else:
-    manager.restore(backup)
-"""
+_MOMENTS = [
+    ("DROP FOREIGN KEY", "before"),
+    ("DROP FOREIGN KEY", "after"),
+    ("ADD CONSTRAINT", "after"),
+]
 
 
-def _killed(database: Database, where: str, what: str) -> None:
-    url, directory = database.server.url(database.name), str(database.folder / "b")
-    arguments = [sys.executable, "-c", _KILLED, url, directory, where, what]
-    done = subprocess.run(arguments, check=False, capture_output=True)
-    assert done.returncode == 9, done.stderr
-
-
-_BETWEEN = ["before", "DROP FOREIGN KEY", "ADD CONSTRAINT"]
-
-
-@pytest.mark.parametrize("where", _BETWEEN)
-def test_a_kill_takes_no_foreign_key(database: Database, where: str) -> None:
+@pytest.mark.parametrize(("at", "when"), _MOMENTS)
+def test_a_kill_takes_no_foreign_key(database: Database, at: str, when: str) -> None:
     """Killed while live keys are led home: whatever is done next makes them, and so an undo's."""
     database.run("SET foreign_key_checks = 0; DROP TABLE a")
     manager, before = _manager(database), database.dump()
     backup = manager.create("one")
     database.run("DELETE FROM b")
     replaced = database.dump()
-    _killed(database, where, backup.filename)
+    killed_at(database, at, backup.filename, where="references", when=when)
     manager.create("finishes it")
     assert database.dump() == before
-    _killed(database, where, "undo")
+    killed_at(database, at, "undo", where="references", when=when)
     manager.create("finishes that, too")
     assert database.dump() == replaced
 
 
-@pytest.mark.parametrize("where", _BETWEEN)
-def test_a_kill_takes_no_foreign_key_of_what_is_kept(database: Database, where: str) -> None:
+@pytest.mark.parametrize(("at", "when"), _MOMENTS)
+def test_a_kill_takes_no_foreign_key_of_what_is_kept(
+    database: Database, at: str, when: str
+) -> None:
     """Killed while the keys of replaced tables are led home: an undo has them all the same."""
     manager, before = _manager(database), database.dump()
     backup = manager.create("one")
     database.run("SET foreign_key_checks = 0; DROP TABLE a")
     replaced = database.dump()
-    _killed(database, where, backup.filename)
+    killed_at(database, at, backup.filename, where="references", when=when)
     manager.create("finishes it")
     assert database.dump() == before
     manager.undo_restore()
@@ -129,7 +103,7 @@ def test_a_key_that_fits_no_more_is_told(
     manager = _manager(database)
     backup = manager.create("one")
     live = f"`{database.name}`.`b`"
-    _killed(database, f"{live} DROP FOREIGN KEY", backup.filename)
+    killed_at(database, f"{live} DROP FOREIGN KEY", backup.filename, where="references")
     database.run("CREATE TABLE a (other INT)")
     manager.create("finishes it")
     assert "without the foreign key b_ibfk_1" in caplog.text

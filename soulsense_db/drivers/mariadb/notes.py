@@ -61,19 +61,19 @@ class Notes(msgspec.Struct, frozen=True, kw_only=True):
 
 def write(connection: Connection, schema: str, notes: Notes) -> None:
     """Note something down, in the place of what was noted before."""
-    table = quoted(schema, BEFORE)
-    execute(connection, f"DROP TABLE IF EXISTS {table}")
+    table, writing, replaced = (quoted(schema, one) for one in (BEFORE, "writing", "replaced"))
     made = "(number INT PRIMARY KEY, part LONGBLOB NOT NULL) ENGINE=InnoDB"
     for one in (FIRST, GATE):
         execute(connection, f"CREATE TABLE IF NOT EXISTS {quoted(schema, one)} {made}")
     data = msgspec.json.encode(notes)
     parts = [data[begin : begin + _PART] for begin in range(0, len(data), _PART)]
     listed = [f"{number} AS number, X'{part.hex()}' AS part" for number, part in enumerate(parts)]
-    # At once: whoever reads it after a kill finds all or nothing.
-    execute(connection, f"CREATE TABLE {quoted(schema, 'writing')} {made}")
+    # At once: whoever reads it after a kill finds all of it, or what was noted before.
+    execute(connection, f"CREATE TABLE {writing} {made}")
     for one in listed:
-        execute(connection, f"INSERT INTO {quoted(schema, 'writing')} SELECT {one}")
-    execute(connection, f"RENAME TABLE {quoted(schema, 'writing')} TO {table}")
+        execute(connection, f"INSERT INTO {writing} SELECT {one}")
+    execute(connection, f"RENAME TABLE IF EXISTS {table} TO {replaced}, {writing} TO {table}")
+    execute(connection, f"DROP TABLE IF EXISTS {replaced}")
 
 
 def read(connection: Connection, schema: str) -> tuple[Notes, str] | None:

@@ -30,7 +30,7 @@ from soulsense_db.drivers.mariadb.login import Login
 from soulsense_db.drivers.mariadb.notes import Kept, Notes
 from soulsense_db.drivers.mariadb.restore_errors import in_a_cluster
 from soulsense_db.drivers.mariadb.schemas import Work
-from soulsense_db.drivers.mariadb.statements import execute, quoted
+from soulsense_db.drivers.mariadb.statements import execute, literal, literals, quoted, rows
 from soulsense_db.drivers.mariadb.swap import Swap, missing_triggers
 from soulsense_db.drivers.mariadb.tools import Tools
 from soulsense_db.drivers.mariadb.write_lock import write_locked
@@ -113,7 +113,7 @@ def _drop_unless_swapped(work: Work, name: str) -> None:
             # The notes alone know the triggers that are missing: the next one makes them again.
             if missing_triggers(work.keeper, work.live, found[0].old_triggers):
                 return
-            _drop_sequences(work.keeper, work.live, found[0].sequences, name)
+            _drop_sequences(work.keeper, work.live, found[0].sequences, name, work=work)
         schemas.drop_all(work.keeper, work, name)
 
 
@@ -235,30 +235,40 @@ def _end(connection: Connection, work: Work, noted: Notes, name: str) -> None:
     if noted.kept is None:
         schemas.drop_all(connection, work, name)
         return
-    _drop_sequences(connection, work.old, noted.sequences, name)
+    _drop_sequences(connection, work.old, noted.sequences, name, work=work)
     with cleaning_up(f"The database {work.new} could not be dropped"), live_errors(name):
         schemas.drop(connection, work.new)
     notes.set_kept(connection, work.name)
 
 
 def _missing_sequences(work: Work, described: Description) -> tuple[str, ...]:
-    """Make the sequences that the live database lacks: a default may name them when it is made."""
+    """Make the sequences that the live database lacks: a default may name them when it is made.
+
+    They are noted before, and have a comment: one by that name may be made by others meanwhile.
+    """
     there = set(inventory.renamed(work.keeper, work.live))
-    made = []
-    for item in described.items:
-        if item.kind == "SEQUENCE" and item.name not in there:
-            execute(work.keeper, f"CREATE SEQUENCE {quoted(work.live, item.name)}")
-            made.append(item.name)
-    if made:
-        noted = Notes(old_triggers=(), new_triggers=(), programs={}, sequences=tuple(made))
+    missing = [one.name for one in described.items if one.kind == "SEQUENCE"]
+    missing = [one for one in missing if one not in there]
+    if missing:
+        noted = Notes(old_triggers=(), new_triggers=(), programs={}, sequences=tuple(missing))
         notes.write(work.keeper, work.name, noted)
-    return tuple(made)
+    for one in missing:
+        made = f"CREATE SEQUENCE {quoted(work.live, one)} COMMENT = {literal(work.name)}"
+        execute(work.keeper, made)
+    return tuple(missing)
 
 
-def _drop_sequences(connection: Connection, live: str, made: tuple[str, ...], name: str) -> None:
-    for one in made:
+def _drop_sequences(
+    connection: Connection, schema: str, made: tuple[str, ...], name: str, *, work: Work
+) -> None:
+    """Drop those of ``made`` that this restore has made."""
+    for (one,) in rows(
+        connection,
+        f"SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = {literal(schema)}"
+        f" AND TABLE_NAME IN {literals(made)} AND TABLE_COMMENT = {literal(work.name)}",
+    ):
         with cleaning_up(f"The sequence {one} could not be dropped"), live_errors(name):
-            execute(connection, f"DROP SEQUENCE IF EXISTS {quoted(live, one)}")
+            execute(connection, f"DROP SEQUENCE IF EXISTS {quoted(schema, str(one))}")
 
 
 def is_interrupted(login: Login, *, name: str) -> bool:
@@ -323,7 +333,7 @@ def finish_interrupted(login: Login, tools: Callable[[], Tools], *, name: str) -
                 )
                 _end(connection, work, noted, name)
             else:
-                _drop_sequences(connection, work.live, noted.sequences, name)
+                _drop_sequences(connection, work.live, noted.sequences, name, work=work)
                 schemas.drop_all(connection, work, name)
 
 
