@@ -202,6 +202,47 @@ def test_what_is_no_text_is_kept(database: Database, driver: str, names: str) ->
     assert _shown(database, *things) == before
 
 
+_ANY_TEXT = """
+CREATE TABLE `zażółć` (`ключ` VARCHAR(20) PRIMARY KEY, v INT);
+CREATE TABLE holes (k VARCHAR(9) CHARACTER SET latin1 PRIMARY KEY, u TEXT, b BLOB);
+CREATE TRIGGER tr BEFORE UPDATE ON holes FOR EACH ROW SET NEW.u = 'ł😀';
+CREATE PROCEDURE p() SELECT 'ł😀';
+INSERT INTO `zażółć` VALUES ('😀', 1), ('ł', 2);
+INSERT INTO holes VALUES (_latin1 X'818D8F909D80E9', 'ł😀', X'818D8F909D'), ('x', '\u0081', X'FF');
+"""
+
+
+@pytest.mark.parametrize("driver", ["pymysql", "mysqlconnector"])
+def test_a_url_with_another_character_set_changes_no_text(
+    database: Database, driver: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With ``charset=latin1`` all of Unicode comes back, and bytes that Windows-1252 has not."""
+    database.run(_ANY_TEXT)
+    leaves_out = ("--ignore-table", f"{database.name}.backups")
+    before = database.dump(*leaves_out)
+    url = f"{database.server.url(database.name, driver=driver)}&charset=latin1"
+    engine = sa.create_engine(url, poolclass=NullPool)
+    manager = BackupManager(engine, database.folder / "backups", lock_timeout=8)
+    backup = manager.create("😀 ł")
+    assert database.run("SELECT description FROM backups") == "😀 ł\n"
+    assert manager.diff(backup).identical
+    database.run("DELETE FROM holes; DELETE FROM `zażółć` WHERE v = 1")
+    assert [one.removed for one in manager.diff(backup).tables] == [2, 1]
+    found = manager.find_rows(backup, "zażółć", "😀")
+    assert len(found.rows) == 1
+    manager.restore_rows(backup, "holes", "k LIKE '%€é'")
+    manager.restore_rows(backup, "holes")
+    manager.restore_rows(backup, "zażółć", "`ключ` = '😀'")
+    assert database.dump(*leaves_out) == before
+    database.run("DELETE FROM holes; DROP TABLE `zażółć`; DROP PROCEDURE p")
+    replaced = database.dump(*leaves_out)
+    manager.restore(backup)
+    assert database.dump(*leaves_out) == before
+    manager.undo_restore()
+    assert database.dump(*leaves_out) == replaced
+    assert not caplog.records
+
+
 _DEFAULT = """SELECT DEFAULT_CHARACTER_SET_NAME, DEFAULT_COLLATION_NAME, SCHEMA_COMMENT
     FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = '{}'"""
 _MADE_WITH = """SELECT ROUTINE_NAME, DATABASE_COLLATION FROM information_schema.ROUTINES

@@ -199,6 +199,19 @@ def connect(engine: Engine, *, name: str) -> Connection:
         raise unreachable(name, reason) from error
 
 
+def use_utf8mb4(connection: Connection) -> None:
+    """Have server and library take texts of ``connection`` as they are, whatever its URL says.
+
+    Each library has a method for that: it has to know, too, what it encodes a statement with.
+    """
+    raw = connection.connection.driver_connection
+    for name in ("set_character_set", "set_charset_collation", "set_charset"):
+        change = getattr(raw, name, None)
+        if callable(change):
+            change("utf8mb4")
+            return
+
+
 def seconds(timeout: float) -> int:
     """Return a time in the whole seconds that the server counts in, at least one."""
     return max(1, int(timeout + 0.999))

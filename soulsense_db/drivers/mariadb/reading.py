@@ -25,7 +25,14 @@ from soulsense_db.drivers.mariadb import (
 from soulsense_db.drivers.mariadb.errors import code_of, live_errors, no_mysql, reason_of
 from soulsense_db.drivers.mariadb.files import BackupFiles
 from soulsense_db.drivers.mariadb.leases import Lease
-from soulsense_db.drivers.mariadb.login import Login, connect, library_for, login_of, seconds
+from soulsense_db.drivers.mariadb.login import (
+    Login,
+    connect,
+    library_for,
+    login_of,
+    seconds,
+    use_utf8mb4,
+)
 from soulsense_db.drivers.mariadb.statements import execute, scalar
 from soulsense_db.drivers.mariadb.tools import Tools, find_tools, tools_in
 from soulsense_db.drivers.results import QueryError, SnapshotInfo
@@ -134,7 +141,10 @@ class ReadingDriver(BackupFiles):
     def transaction(
         self, work: Callable[[Connection], T], *, lock_timeout: float, write: bool = True
     ) -> T:
-        """Run ``work`` in a transaction of a private connection that the engine's creator makes."""
+        """Run ``work`` in a transaction of a private connection that the engine's creator makes.
+
+        Its character set alone is ours: names and descriptions may have any character.
+        """
         limit = seconds(lock_timeout)
         kind = "READ WRITE" if write else "READ ONLY"
         with (
@@ -142,6 +152,7 @@ class ReadingDriver(BackupFiles):
             live_errors(self.database),
             connect(engine, name=self.database) as connection,
         ):
+            use_utf8mb4(connection)
             for statement in (
                 f"SET SESSION lock_wait_timeout = {limit}, innodb_lock_wait_timeout = {limit}",
                 f"SET SESSION TRANSACTION {kind}",
