@@ -91,6 +91,13 @@ def require_identities(forms: FormOptions) -> None:
         )
 
 
+def not_loadable(error: BackupError) -> UnsupportedDatabaseError:
+    """Return the error for a database that could not be put back, for its server refuses a part."""
+    keep = "Or set soulsense_on_failure = keep: then nothing is put back."
+    hint = f"{error.hint} {keep}".strip()
+    return UnsupportedDatabaseError(error.what, **error.facts | {"remedy": None, "hint": hint})
+
+
 def rehearsal_lost_data(first: str, more: int, target: str) -> DataLossError:
     """Return the error for an upgrade to ``target`` whose rehearsal lost data.
 

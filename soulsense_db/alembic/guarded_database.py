@@ -14,13 +14,13 @@ from sqlalchemy.engine import Connection
 
 from soulsense_db.alembic.awaited_transaction import AwaitedTransaction
 from soulsense_db.alembic.chain import chain_of, require_whole
-from soulsense_db.alembic.errors import require_identities
+from soulsense_db.alembic.errors import not_loadable, require_identities
 from soulsense_db.alembic.protection import Protection
 from soulsense_db.alembic.put_back import leave_as_it_is, let_stand_as_rolled_back, put_back
 from soulsense_db.alembic.steps import Pending, Run, pending_steps
 from soulsense_db.alembic.telling import log, say
 from soulsense_db.backup_info import BackupInfo
-from soulsense_db.errors import DatabaseLockedError, MissingRightError
+from soulsense_db.errors import DatabaseLockedError, MissingRightError, UnsupportedDatabaseError
 from soulsense_db.manager import BackupManager
 from soulsense_db.notices import cleaning_up, log_ignored, reason_of
 from soulsense_db.operations import DatabaseLock
@@ -215,6 +215,7 @@ class GuardedDatabase(Protection):
         try:
             if self.settings.restores:
                 self.manager.require_key(backup)
+                self._require_loadable(backup)
             if self.settings.mirrors_before_upgrade:
                 address = self.manager.mirrors.require_uploaded(backup)
                 log.info("The backup before the migration is at %s", address)
@@ -223,6 +224,13 @@ class GuardedDatabase(Protection):
             with cleaning_up(f"{backup.filename} could not be deleted"):
                 self.lock.delete(backup, reason=f"the migration was refused ({reason_of(error)})")
             raise
+
+    def _require_loadable(self, backup: BackupInfo) -> None:
+        assert self.lock is not None
+        try:
+            self.lock.require_loadable(backup)
+        except UnsupportedDatabaseError as error:
+            raise not_loadable(error) from error
 
     def end_transaction(self) -> None:
         """Take the locks of env.py's connections off the database."""

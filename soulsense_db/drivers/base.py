@@ -319,6 +319,13 @@ class Driver(RequiredMethods):
         with self.connected(), self.write_locked():
             pass
 
+    def require_loadable(self, facts: Mapping[str, str]) -> None:
+        """Raise where the server would not take a backup with these facts of its snapshot.
+
+        By default nothing is asked.
+        """
+        del facts
+
     def require_rights(self) -> None:
         """Raise where the database's user must not do what a restore does.
 

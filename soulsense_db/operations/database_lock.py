@@ -348,6 +348,10 @@ class DatabaseLock:
         """
         self._driver.require_way_back()
 
+    def require_loadable(self, backup: BackupInfo) -> None:
+        """Raise what would keep a :meth:`put_back` of ``backup`` from loading it."""
+        self._driver.require_loadable(backup.driver_facts)
+
     def mark_transaction(self, connection: Connection) -> str:
         """Return what tells the transaction that has begun on ``connection``; empty if nothing."""
         return self._repository.driver.mark_transaction(connection)

@@ -59,6 +59,49 @@ def test_what_a_failed_migration_did_is_taken_back(
     assert database.left() == set()
 
 
+@pytest.fixture
+def long_row(project: Project, database: Database) -> Iterator[str]:
+    """Have a row that cannot be restored; return the statement that would help."""
+    database.run(
+        "CREATE TABLE picture (id INT PRIMARY KEY, data LONGBLOB);"
+        "INSERT INTO picture VALUES (1, REPEAT('x', 900000));"
+        "SET GLOBAL max_allowed_packet = 1048576"
+    )
+    assert project.ini.exists()
+    yield "SET GLOBAL max_allowed_packet = 2097152;"
+    database.run("SET GLOBAL max_allowed_packet = 67108864")
+
+
+def test_a_migration_that_could_not_be_put_back_is_refused(
+    project: Project, database: Database, tmp_path: Path, long_row: str
+) -> None:
+    """Before its first step, with what helps; no backup is left of it, and then it is put back."""
+    manager = BackupManager(database.engine, tmp_path / "backups")
+    listed = manager.list()
+    with pytest.raises(MigrationRefusedError, match=long_row) as refused:
+        project.upgrade("broken")
+    assert "soulsense_on_failure = keep" in str(refused.value)
+    assert database.run("SHOW TABLES LIKE 'extra'") == ""
+    assert manager.list() == listed
+    assert manager.alarm.error() is None
+    database.run(long_row)
+    with pytest.raises(sa.exc.DBAPIError, match="no_such_thing"):
+        project.upgrade("broken")
+    assert database.run("SHOW TABLES LIKE 'extra'") == ""
+    assert manager.alarm.error() is None
+
+
+def test_a_migration_that_is_not_put_back_needs_no_longer_statement(
+    project: Project, database: Database, long_row: str
+) -> None:
+    """With ``soulsense_on_failure = keep`` the backup is made, and nothing is loaded by us."""
+    assert long_row
+    project.set_option("soulsense_on_failure", "keep")
+    with pytest.raises(sa.exc.DBAPIError, match="no_such_thing"):
+        project.upgrade("broken")
+    assert database.run("SHOW TABLES LIKE 'extra'") == "extra\n"
+
+
 def test_a_version_table_in_another_database_is_refused(
     project: Project, database: Database
 ) -> None:

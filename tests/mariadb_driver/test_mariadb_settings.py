@@ -11,7 +11,8 @@ import sqlalchemy as sa
 from mariadb_driver.databases import Database, new_database
 from mariadb_driver.server import Server
 from soulsense_db import BackupManager
-from soulsense_db.errors import MissingRightError, UnsupportedDatabaseError
+from soulsense_db.drivers.mariadb import obstacles
+from soulsense_db.errors import BackupError, MissingRightError, UnsupportedDatabaseError
 
 TRUST = "SET GLOBAL log_bin_trust_function_creators = 1"
 
@@ -130,6 +131,35 @@ def test_a_row_that_the_server_would_not_take_is_known_before(
     finally:
         database.run("SET GLOBAL max_allowed_packet = 16777216")
     assert database.run("CHECKSUM TABLE t") == before
+
+
+def test_a_row_that_the_server_would_not_take_is_known_before_a_drill(database: Database) -> None:
+    """Nor do a drill and the rows of a table begin what the server would end the connection for."""
+    database.run(
+        "CREATE TABLE t (id INT PRIMARY KEY, data LONGBLOB);"
+        "INSERT INTO t VALUES (1, REPEAT('x', 9000000)), (2, 'y')"
+    )
+    manager = _manager(database)
+    backup = manager.create("one")
+    database.run("DELETE FROM t WHERE id = 2")
+    mends = "SET GLOBAL max_allowed_packet = 18874368;"
+    with pytest.raises(UnsupportedDatabaseError, match=mends):
+        manager.restore_rows(backup, "t", "id = 2")
+    with pytest.raises(BackupError, match="takes no statement that long"):
+        manager.verify(backup, level="drill")
+
+
+@pytest.mark.parametrize("is_too_long", [False, True])
+def test_advice_helps_with_the_longest_rows(database: Database, is_too_long: bool) -> None:
+    """A server takes 1 GiB at most: with a longer row, no setting is named, but what else helps."""
+    longest = 2**30 - 1024 + is_too_long
+    with (
+        database.engine.connect() as connection,
+        pytest.raises(UnsupportedDatabaseError) as refused,
+    ):
+        obstacles.require_packets(connection, longest, name=database.name)
+    assert ("SET GLOBAL max_allowed_packet = 1073741824;" in str(refused.value)) != is_too_long
+    assert ("Split its value into several rows" in str(refused.value)) == is_too_long
 
 
 def test_an_undo_that_loads_nothing_needs_no_longer_statement(database: Database) -> None:

@@ -142,6 +142,13 @@ class MariaDBDriver(ReadingDriver):
             if kept.schema_of(connection, self._name, described) is None:
                 obstacles.require_packets(connection, described.longest_row, name=self.database)
 
+    def require_loadable(self, facts: Mapping[str, str]) -> None:
+        """Look at the longest row."""
+        longest = facts.get(snapshot.LONGEST_ROW, "")
+        if longest.isdecimal():
+            with self._connected() as connection:
+                obstacles.require_packets(connection, int(longest), name=self.database)
+
     def _require_rights_for(self, described: archive.Description) -> None:
         """Look at what is in a backup, as :meth:`require_rights` does at what is live."""
         made = (item.statement for item in described.items)

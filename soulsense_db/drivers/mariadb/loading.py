@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from soulsense_db.drivers.mariadb import archive, inventory, programs
+from soulsense_db.drivers.mariadb import archive, inventory, obstacles, programs
 from soulsense_db.drivers.mariadb.archive import Description, Section
 from soulsense_db.drivers.mariadb.contents import NAME, name_of
 from soulsense_db.drivers.mariadb.errors import newer_server, refused_by_server
@@ -46,6 +46,8 @@ def fill(
     """
     described = archive.require_whole(source, poll=poll)
     require_version(source, described, tools)
+    with login.connected(name=name) as connection:
+        obstacles.require_packets(connection, described.longest_row, name=name)
     if "tables" in described.sections:
         with refused_by_server(source.name):
             part = statements_of(source, described, "tables", target)

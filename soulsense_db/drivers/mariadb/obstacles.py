@@ -22,6 +22,7 @@ _READ = re.compile(rf"\b(?:from|join)\s+\(*{_NAME}\.{_NAME}")
 _DIRECTORY = re.compile(r"\bDATA DIRECTORY ?= ?''")
 _AROUND_A_ROW = 1024  # the INSERT that it is in
 _MEGABYTE = 1024 * 1024
+_LARGEST_PACKET = 1024 * _MEGABYTE  # a server takes no larger value for it
 _HARMLESS = re.compile(r"\n    (?:DETERMINISTIC|NO SQL|READS SQL DATA)\n")
 _NOT_ALLOWED = (1044, 1142, 1143)
 
@@ -74,16 +75,22 @@ def require_trust(connection: Connection, items: Iterable[Item], *, name: str) -
 
 
 def packet_needed(connection: Connection, longest_row: int) -> str | None:
-    """Return the statement without which the server would not take a row; None if it does."""
+    """Return the statement without which the server would not take a row; None if it does.
+
+    It is empty where no statement helps.
+    """
     needed = longest_row + _AROUND_A_ROW
     if not longest_row or needed <= int(scalar(connection, "SELECT @@GLOBAL.max_allowed_packet")):
         return None
+    if needed > _LARGEST_PACKET:
+        return ""
     return f"SET GLOBAL max_allowed_packet = {-(-needed // _MEGABYTE) * _MEGABYTE};"
 
 
 def require_packets(connection: Connection, longest_row: int, *, name: str) -> None:
     """Raise for a row that is longer than any statement that the server takes."""
-    if needed := packet_needed(connection, longest_row):
+    needed = packet_needed(connection, longest_row)
+    if needed is not None:
         raise row_too_long(name, longest_row, needed)
 
 

@@ -6,6 +6,12 @@ from collections.abc import Sequence
 
 from soulsense_db.errors import BackupError, UnsupportedDatabaseError
 
+LONGEST_ROWS = (
+    "Split its value into several rows, or keep it in a file, and make a backup then; until that is"
+    " done, have mariadb-backup copy the server's files as well."
+)
+"""What helps with a row that no setting of a server lets through."""
+
 
 def referred_to_from_elsewhere(name: str, tables: Sequence[str]) -> BackupError:
     """Return the error for foreign keys of other databases, which would follow the old tables."""
@@ -43,7 +49,14 @@ def in_other_directories(name: str, tables: Sequence[str]) -> UnsupportedDatabas
 
 
 def row_too_long(name: str, longest: int, statement: str) -> UnsupportedDatabaseError:
-    """Return the error for a backup with a row that the server would end the connection for."""
+    """Return the error for a row that needs a longer statement; ``statement`` allows it, if any."""
+    if not statement:
+        return UnsupportedDatabaseError(
+            f"The backup has a row of {longest} bytes, as it is written, and no server of MariaDB "
+            f"takes a statement of more than 1 GiB: in {name} it cannot be made again.",
+            hint=f"{LONGEST_ROWS} This backup has the row all the same: bytes are in it as "
+            "hexadecimal digits.",
+        )
     return UnsupportedDatabaseError(
         f"The backup has a row of {longest} bytes, as it is written, and the server of {name} takes"
         " no statement that long (max_allowed_packet).",

@@ -16,7 +16,6 @@ from soulsense_db.drivers.mariadb import (
     kept,
     loading,
     notes,
-    obstacles,
     programs,
     references,
     schemas,
@@ -79,7 +78,6 @@ def prepared(
         work = replace(empty, kept=kept.schema_of(keeper, live, described))
         made = _missing_sequences(work, described)
         if work.kept is None:
-            obstacles.require_packets(keeper, described.longest_row, name=name)
             loading.fill(
                 source, work.new, target=live, login=login, tools=tools, name=name, poll=poll
             )

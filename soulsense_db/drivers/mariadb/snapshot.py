@@ -34,6 +34,7 @@ from soulsense_db.drivers.mariadb.inventory import Inventory
 from soulsense_db.drivers.mariadb.login import Login
 from soulsense_db.drivers.mariadb.notes import Kept
 from soulsense_db.drivers.mariadb.replica import warn_if_behind
+from soulsense_db.drivers.mariadb.restore_errors import LONGEST_ROWS
 from soulsense_db.drivers.mariadb.statements import execute, quoted
 from soulsense_db.drivers.mariadb.tools import Tools, series
 from soulsense_db.drivers.results import SnapshotInfo
@@ -57,6 +58,8 @@ _WITH_HISTORY = (10, 11)
 _UNREADABLE = (1356, 1449, 1054, 1142, 1146, 1305, 1370)
 _NO_DEFINER = (1449,)
 # No right, no such statement, or another backup of the server has it.
+LONGEST_ROW = "longest_row"
+"""The fact that says how many bytes the longest row has, as it is written."""
 _NO_STAGE = (1227, 1064, 1205, 4145, 4146)
 
 
@@ -182,10 +185,12 @@ class _Writing:
                 return None
             version = inventory.version(connection)
             written = inventory.as_written(connection, schema)
-            if needed := obstacles.packet_needed(connection, self._counter.longest):
+            needed = obstacles.packet_needed(connection, self._counter.longest)
+            if needed is not None:
+                helps = f"Before one, let an administrator execute {needed}"
                 warn(
-                    f"A row of {self._name} is longer than its server takes in a restore: before "
-                    f"one, let an administrator execute {needed}"
+                    f"A row of {self._name} is longer than its server takes in a restore. "
+                    f"{helps if needed else LONGEST_ROWS}"
                 )
             # A proxy may have led the program to a node that had not heard of all tables yet.
             if self._taken(connection) != before or self._lacks(before):
@@ -383,6 +388,8 @@ def info_of(
 ) -> SnapshotInfo:
     """Return what a driver tells of a backup file of this size; ``sha256``: as it was written."""
     facts = {"server_version": description.version}
+    if description.longest_row:
+        facts[LONGEST_ROW] = str(description.longest_row)
     return SnapshotInfo(
         size_bytes=size_bytes, alembic_heads=description.heads, facts=facts, sha256=sha256
     )
