@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.pool import NullPool
 
 from mariadb_driver.databases import Database, new_database
 from mariadb_driver.server import Server
@@ -33,8 +34,12 @@ def database(logging: Server, tmp_path: Path) -> Iterator[Database]:
         assert made.left() == set()
 
 
+def _engine(database: Database, user: str) -> sa.Engine:
+    return sa.create_engine(database.server.url(database.name, user=user), poolclass=NullPool)
+
+
 def _manager(database: Database, user: str = "root") -> BackupManager:
-    engine = sa.create_engine(database.server.url(database.name, user=user))
+    engine = _engine(database, user)
     return BackupManager(engine, database.folder / "backups", catalog=False, lock_timeout=8)
 
 
@@ -65,6 +70,42 @@ def test_a_binary_log_that_forbids_triggers_is_known_before(database: Database) 
         assert database.dump() == before
     finally:
         database.run("SET GLOBAL log_bin_trust_function_creators = 0; DROP USER u")
+
+
+@pytest.mark.parametrize(("right", "is_enough"), [("SUPER", True), ("BINLOG ADMIN", False)])
+def test_a_binary_log_trusts_super_alone(database: Database, right: str, is_enough: bool) -> None:
+    """Who has it makes triggers, and so restores them; what sounds like it is not enough."""
+    trigger = "CREATE TRIGGER tr BEFORE INSERT ON t FOR EACH ROW SET NEW.id = 1"
+    database.run(
+        f"CREATE USER u; GRANT ALL ON `{database.name}`.* TO u; GRANT {right} ON *.* TO u;"
+        "GRANT SET USER ON *.* TO u; GRANT ALL ON `~soulsense\\_%`.* TO u;"
+        f"GRANT SELECT ON mysql.proc TO u; CREATE TABLE t (id INT PRIMARY KEY); {trigger}"
+    )
+    try:
+        manager = _manager(database, "u")
+        backup, before = manager.create("one"), database.dump()
+        database.run("DROP TRIGGER tr")
+        # What the server itself says of it.
+        with _engine(database, "u").connect() as connection:
+            try:
+                connection.exec_driver_sql(trigger)
+                may_make = True
+            except sa.exc.DBAPIError as error:
+                assert "log_bin_trust_function_creators" in str(error)
+                may_make = False
+        assert may_make == is_enough
+        if is_enough:
+            database.run("DROP TRIGGER tr")
+            assert manager.can_restore(backup).problems == ()
+            manager.restore(backup)
+            assert database.dump() == before
+        else:
+            [problem] = manager.can_restore(backup).problems
+            assert TRUST in str(problem)
+            with pytest.raises(MissingRightError, match="trigger tr"):
+                manager.restore(backup)
+    finally:
+        database.run("DROP USER u")
 
 
 def test_a_function_that_nobody_may_make_is_known_before(database: Database) -> None:
