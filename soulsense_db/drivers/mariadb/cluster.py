@@ -32,24 +32,6 @@ _REPLICATED = "InnoDB"
 _NOT_THERE = (1146, 1049, 1017)
 
 
-class NoWriteLock:
-    """Keeps nobody out: no lock reaches the writers of other nodes."""
-
-    is_released = False
-
-    def release(self) -> bool:
-        """Return False: there is nothing to release."""
-        return False
-
-    def changed(self) -> bool:
-        """Return False: nothing of the caller's own has begun."""
-        return False
-
-    def has_concurrent_commit(self) -> bool:
-        """Return False: what is committed is in what is kept."""
-        return False
-
-
 def require_live(connection: Connection, live: str, *, name: str) -> None:
     """Raise for a live database that cannot be swapped on all nodes at once."""
     found = inventory.tables(connection, live)

@@ -28,7 +28,7 @@ from soulsense_db.drivers.mariadb.restore_errors import referred_to_from_elsewhe
 from soulsense_db.drivers.mariadb.row_access import MariaDBServer, rows_of
 from soulsense_db.drivers.mariadb.schema import Schema
 from soulsense_db.drivers.mariadb.statements import pattern_of, quoted
-from soulsense_db.drivers.mariadb.write_lock import write_locked
+from soulsense_db.drivers.mariadb.write_lock import NoWriteLock, write_locked
 from soulsense_db.drivers.results import SnapshotInfo, WriteLock
 from soulsense_db.drivers.server_errors import missing_right
 from soulsense_db.drivers.swapping_driver import SAFETY_BACKUP_MISSING
@@ -82,14 +82,20 @@ class MariaDBDriver(ReadingDriver):
 
     @contextmanager
     def write_locked(self) -> Iterator[WriteLock]:
-        """Lock all tables against writers, on a connection of its own; in a cluster, nothing."""
+        """Lock all tables against writers, on a connection of its own; in a cluster, nothing.
+
+        Nor where writers never leave a gap: then the swap alone keeps them waiting.
+        """
         with self._connected() as connection:
             is_in_a_cluster = inventory.is_in_a_cluster(connection)
         if is_in_a_cluster:
-            yield cluster.NoWriteLock()
+            yield NoWriteLock()
             return
         with write_locked(
-            self._login(), name=self.database, lock_timeout=self.lock_timeout
+            self._login(),
+            name=self.database,
+            lock_timeout=self.lock_timeout,
+            is_required=not self.keeps_replaced,
         ) as held:
             yield held
 

@@ -10,12 +10,14 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 
 from soulsense_db.drivers.mariadb import inventory
-from soulsense_db.drivers.mariadb.errors import code_of, live_errors
-from soulsense_db.drivers.mariadb.login import Login
+from soulsense_db.drivers.mariadb.errors import LOCK_TIMEOUT, code_of, live_errors
+from soulsense_db.drivers.mariadb.login import Login, seconds
 from soulsense_db.drivers.mariadb.statements import execute, quoted, rows
+from soulsense_db.drivers.results import WriteLock
 from soulsense_db.drivers.server_errors import locked
 
 _GONE = 1146
+_TURN_SECONDS = 1  # longer than any transaction of an application that others would wait for
 # The number of the next transaction that writes, in any database of the server.
 _NEXT = "SHOW GLOBAL STATUS LIKE 'Innodb_max_trx_id'"
 
@@ -54,15 +56,76 @@ class MariaDBWriteLock:
             return _next(connection) > self._next
 
 
+class NoWriteLock:
+    """Keeps nobody out: where what is replaced is kept, so is what is committed meanwhile."""
+
+    is_released = False
+
+    def release(self) -> bool:
+        """Return False: there is nothing to release."""
+        return False
+
+    def changed(self) -> bool:
+        """Return False: nothing of the caller's own has begun."""
+        return False
+
+    def has_concurrent_commit(self) -> bool:
+        """Return False: what is committed is in what is kept."""
+        return False
+
+
 @contextmanager
-def write_locked(login: Login, *, name: str, lock_timeout: float) -> Iterator[MariaDBWriteLock]:
-    """Hold a lock on all tables against writers until the block ends, or it is released."""
+def write_locked(
+    login: Login, *, name: str, lock_timeout: float, is_required: bool = True
+) -> Iterator[WriteLock]:
+    """Hold a lock on all tables against writers until the block ends, or it is released.
+
+    Where it is not ``is_required``, there is none when writers take turns without end.
+    """
     with login.connected(name=name, lock_timeout=lock_timeout) as connection:
-        _lock_all(connection, login.database, name, time.monotonic() + lock_timeout)
+        deadline = time.monotonic() + lock_timeout
+        if not is_required:
+            try:
+                _wait_at_most(connection, lock_timeout / 2)
+                _lock_all(connection, login.database, name, time.monotonic() + lock_timeout / 2)
+            except DBAPIError as error:
+                if code_of(error) != LOCK_TIMEOUT:
+                    raise
+                if _writers_take_turns(connection, login.database):
+                    yield NoWriteLock()
+                    return
+                _wait_at_most(connection, max(1.0, deadline - time.monotonic()))
+                _lock_all(connection, login.database, name, deadline)
+        else:
+            _lock_all(connection, login.database, name, deadline)
         held = MariaDBWriteLock(connection, login, name)
         yield held
         if not held.is_released:
             execute(connection, "UNLOCK TABLES")
+
+
+def _writers_take_turns(connection: Connection, schema: str) -> bool:
+    """Whether nobody has a transaction open for long, and yet a lock of readers is never granted.
+
+    The server lets all writers go before it, also those that have come later. A lock of a writer
+    goes before them: all wait for a moment, and what it waits for in vain is a transaction.
+    """
+    listed = ", ".join(
+        f"{quoted(schema, one)} WRITE" for one in inventory.renamed(connection, schema)
+    )
+    _wait_at_most(connection, _TURN_SECONDS)
+    try:
+        execute(connection, f"LOCK TABLES {listed}")
+    except DBAPIError as error:
+        if code_of(error) not in (LOCK_TIMEOUT, _GONE):
+            raise
+        return False
+    execute(connection, "UNLOCK TABLES")
+    return True
+
+
+def _wait_at_most(connection: Connection, timeout: float) -> None:
+    execute(connection, f"SET SESSION lock_wait_timeout = {seconds(timeout)}")
 
 
 def _lock_all(connection: Connection, schema: str, name: str, deadline: float) -> None:
