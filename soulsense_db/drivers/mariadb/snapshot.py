@@ -54,12 +54,12 @@ _ALWAYS = (
     "--default-character-set=utf8mb4",
     "--max-allowed-packet=1G",
 )
+LONGEST_ROW = "longest_row"
+"""The fact that says how many bytes the longest row has, as it is written."""
 _WITH_HISTORY = (10, 11)
 _UNREADABLE = (1356, 1449, 1054, 1142, 1146, 1305, 1370)
 _NO_DEFINER = (1449,)
 # No right, no such statement, or another backup of the server has it.
-LONGEST_ROW = "longest_row"
-"""The fact that says how many bytes the longest row has, as it is written."""
 _NO_STAGE = (1227, 1064, 1205, 4145, 4146)
 
 
