@@ -83,25 +83,35 @@ def write_locked(
     Where it is not ``is_required``, there is none when writers take turns without end.
     """
     with login.connected(name=name, lock_timeout=lock_timeout) as connection:
-        deadline = time.monotonic() + lock_timeout
-        if not is_required:
-            try:
-                _wait_at_most(connection, lock_timeout / 2)
-                _lock_all(connection, login.database, name, time.monotonic() + lock_timeout / 2)
-            except DBAPIError as error:
-                if code_of(error) != LOCK_TIMEOUT:
-                    raise
-                if _writers_take_turns(connection, login.database):
-                    yield NoWriteLock()
-                    return
-                _wait_at_most(connection, max(1.0, deadline - time.monotonic()))
-                _lock_all(connection, login.database, name, deadline)
-        else:
-            _lock_all(connection, login.database, name, deadline)
+        schema, end = login.database, time.monotonic() + lock_timeout
+        if is_required:
+            _lock_all(connection, schema, name, end)
+        elif not _locks_all_between_writers(connection, schema, name, end):
+            yield NoWriteLock()
+            return
         held = MariaDBWriteLock(connection, login, name)
         yield held
         if not held.is_released:
             execute(connection, "UNLOCK TABLES")
+
+
+def _locks_all_between_writers(
+    connection: Connection, schema: str, name: str, deadline: float
+) -> bool:
+    """Lock all tables, unless writers are found to take turns without end."""
+    half = (deadline - time.monotonic()) / 2
+    _wait_at_most(connection, half)
+    try:
+        _lock_all(connection, schema, name, deadline - half)
+        return True
+    except DBAPIError as error:
+        if code_of(error) != LOCK_TIMEOUT:
+            raise
+    if _writers_take_turns(connection, schema):
+        return False
+    _wait_at_most(connection, deadline - time.monotonic())
+    _lock_all(connection, schema, name, deadline)
+    return True
 
 
 def _writers_take_turns(connection: Connection, schema: str) -> bool:
@@ -110,12 +120,12 @@ def _writers_take_turns(connection: Connection, schema: str) -> bool:
     The server lets all writers go before it, also those that have come later. A lock of a writer
     goes before them: all wait for a moment, and what it waits for in vain is a transaction.
     """
-    listed = ", ".join(
-        f"{quoted(schema, one)} WRITE" for one in inventory.renamed(connection, schema)
-    )
+    found = inventory.renamed(connection, schema)
+    listed = ", ".join(f"{quoted(schema, one)} WRITE" for one in found)
     _wait_at_most(connection, _TURN_SECONDS)
     try:
-        execute(connection, f"LOCK TABLES {listed}")
+        if found:
+            execute(connection, f"LOCK TABLES {listed}")
     except DBAPIError as error:
         if code_of(error) not in (LOCK_TIMEOUT, _GONE):
             raise
