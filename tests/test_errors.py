@@ -38,6 +38,7 @@ from soulsense_db.codecs import (
 )
 from soulsense_db.codecs.age_header import Header, Stanza
 from soulsense_db.dialog.formatting import explain
+from soulsense_db.drivers.postgresql.holders import Session
 from soulsense_db.errors import (
     Action,
     BackupError,
@@ -236,6 +237,7 @@ SAMPLES: dict[Any, tuple[Any, ...]] = {
         },
         {"postgres": errors.MissingRightError("A right is missing.", hint="Do it.")},
     ),
+    Session: (Session(4711, "app", ""), Session(4712, "App", "psql")),
     URL: (make_url("postgresql+psycopg://app@db.example.org/"),),
     Outcome: tuple(Outcome),
     Command: (Command(Action.UNDO, "Then undo the restore"),),

@@ -75,7 +75,7 @@ def set_aside(server: Server, name: str) -> None:
         own[now] = schema
     version_table = "public.alembic_version"
     noted = kept_schemas.keeping(
-        begin, own, purpose="undo", place=place, begun=0, version_table=version_table
+        begin, own, purpose="undo", place=place, version_table=version_table
     )
     content.psql(server, name, "; ".join(noted))
 
@@ -352,7 +352,7 @@ def test_what_is_no_note_of_ours_is_not_believed(
         "a statement": f"{begin}_0000; DROP SCHEMA other CASCADE",
     }.get(whose, f"{begin}_0000")
     noted = kept_schemas.keeping(
-        begin, {now: "other"}, purpose="undo", place=place, begun=0, version_table=None
+        begin, {now: "other"}, purpose="undo", place=place, version_table=None
     )
     if whose == "an administrator's":
         shop.administer(*noted)

@@ -41,6 +41,10 @@ from soulsense_db.errors import (
 _MOST_NAMES = 3
 NO_DATABASE = "3D000"
 NO_RIGHT = "42501"
+LOCK_NOT_AVAILABLE = "55P03"
+NO_LOCK = (LOCK_NOT_AVAILABLE, "55006", "57014", "40P01")
+"""Of a lock, or another object in use, that was waited for in vain."""
+TOO_FEW_LOCKS, DISK_FULL, CONNECTION_LOST = "53200", "53100", ("08", "57P", "25P03")
 NOT_ACCEPTING = "55000"
 """``object_not_in_prerequisite_state``: a database that admits no connections, for one."""
 
@@ -217,12 +221,12 @@ _MEANINGS: tuple[tuple[tuple[str, ...], Callable[[str, str], BackupError]], ...]
     ((NO_DATABASE,), no_database),
     (("28",), login_refused),
     ((NO_RIGHT,), no_right),
-    (("55P03", "55006", "57014", "40P01"), locked),
-    (("53100",), disk_full),
-    (("53200",), too_few_locks),
+    (NO_LOCK, locked),
+    ((DISK_FULL,), disk_full),
+    ((TOO_FEW_LOCKS,), too_few_locks),
     (("XX001", "XX002"), damaged),
     (("53300",), no_connection_left),
-    (("08", "57P", "25P03"), unreachable),
+    (CONNECTION_LOST, unreachable),
 )
 
 
@@ -237,6 +241,37 @@ def kept_for_another(name: str, owner: str, beginning: str) -> UnsupportedDataba
         hint=f"As {owner}, run soulsense-db undo, or a restore: both finish that first. Where the "
         f"data is not needed, drop the schemas whose names begin with {beginning}.",
         reason=reason,
+    )
+
+
+def kept_in_part(name: str, gone: Sequence[str], left: Sequence[str]) -> UnsupportedDatabaseError:
+    """Return the error for what a restore replaced, of which somebody has dropped some schemas.
+
+    ``gone``: their own names; ``left``: the names of all schemas that are kept.
+    """
+    statement = f"DROP SCHEMA {', '.join(left)} CASCADE;"
+    reason = f"of what a restore replaced, somebody has dropped schema {', '.join(gone)}"
+    return UnsupportedDatabaseError(
+        f"There can be no backup of what is kept in {name} ({reason}). To do without the rest: "
+        f"{statement}",
+        hint=f"Save what you need of the rest, execute this, and try again: {statement}",
+        reason=reason,
+        candidates=left,
+    )
+
+
+def made_meanwhile(name: str, routines: Sequence[str]) -> UnsupportedDatabaseError:
+    """Return the error for functions made while a restore took the place of their schema.
+
+    They are in what was replaced, and lead to what was restored. ``routines``: what moves each.
+    """
+    statements = " ".join(f"{one};" for one in routines)
+    reason = "somebody made a function when its schema was replaced"
+    return UnsupportedDatabaseError(
+        f"There can be no backup of what is kept in {name} ({reason}). To keep it: {statements}",
+        hint=f"Execute this, or drop it with DROP ROUTINE, and try again: {statements}",
+        reason=reason,
+        candidates=routines,
     )
 
 

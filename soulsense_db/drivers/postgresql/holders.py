@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from soulsense_db.drivers.postgresql.login import Login
 from soulsense_db.drivers.postgresql.statements import quoted_if_needed
+from soulsense_db.drivers.server_errors import locked
 from soulsense_db.errors import BackupError, DatabaseLockedError
 from soulsense_db.notices import ignoring
 
@@ -64,31 +65,42 @@ def naming_holders(
     try:
         yield
     except DatabaseLockedError as error:
-        pid, sessions = 0, []
+        sessions: list[Session] = []
         with (
             ignoring(BackupError, what="Who holds the lock cannot be told"),
             login.connected(name=name) as connection,
         ):
             asked = {"modes": list(use.modes), "ours": ours, "schemas": f"{schemas}%"}
-            found = connection.execute(_HOLDERS, asked).all()
-            pid = found[0][0] if found else 0
-            sessions = [_session(*one) for one in found]
+            sessions = [Session(*one) for one in connection.execute(_HOLDERS, asked)]
         if sessions:
-            raise _held_by(name, use.words, sessions, pid) from error
+            raise held_by(name, use.words, sessions) from error
         raise
 
 
-def _session(pid: int, user: str, program: str) -> str:
-    return f"process {pid} of {', '.join(filter(None, [quoted_if_needed(user), program]))}"
+class Session(NamedTuple):
+    """A session of the server: its process, its user, and what its program calls itself.
+
+    A process of the server's own has no user, and a prepared transaction no process.
+    """
+
+    pid: int
+    user: str | None
+    program: str | None
+
+    def __str__(self) -> str:
+        who = filter(None, [quoted_if_needed(self.user or ""), self.program])
+        return f"process {self.pid} of {', '.join(who)}"
 
 
-def _held_by(name: str, words: str, sessions: Sequence[str], pid: int) -> DatabaseLockedError:
-    """Return the error that names the ``sessions``; ``pid``: the process of the first."""
+def held_by(name: str, words: str, sessions: Sequence[Session]) -> DatabaseLockedError:
+    """Return the error that names the ``sessions``; there are none of a prepared transaction."""
+    if not sessions:
+        return locked(name, words)
     more = [f"{len(sessions) - _MOST} more"] if len(sessions) > _MOST else []
-    reason = f"{words}: {'; '.join([*sessions[:_MOST], *more])}"
+    reason = f"{words}: {'; '.join([*map(str, sessions[:_MOST]), *more])}"
     return DatabaseLockedError(
         f"Database locked: {name} ({reason}).",
         hint="Close the other programs that use it, or wait until they finish, and try again. To "
-        f"end a session: SELECT pg_terminate_backend({pid});",
+        f"end a session: SELECT pg_terminate_backend({sessions[0].pid});",
         reason=reason,
     )

@@ -31,7 +31,13 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from soulsense_db.drivers.postgresql import inventory, schema_watch, snapshot
-from soulsense_db.drivers.postgresql.errors import kept_for_another, live_errors, others_depend_on
+from soulsense_db.drivers.postgresql.errors import (
+    kept_for_another,
+    kept_in_part,
+    live_errors,
+    made_meanwhile,
+    others_depend_on,
+)
 from soulsense_db.drivers.postgresql.holders import READING, SHARING, Use, naming_holders
 from soulsense_db.drivers.postgresql.login import Login
 from soulsense_db.drivers.postgresql.renaming import Names, Renamed
@@ -51,8 +57,6 @@ PLACE = (
     " WHERE d.datname = current_database()"
 )
 """The query for what tells the database from all others: a copy of it has a copy of the note."""
-BEGUN = "SELECT pg_snapshot_xmax(pg_current_snapshot())::xid::text"
-"""The query for the number that the next transaction gets."""
 # What is usual of ``public`` pg_dump does not write: a schema of another name has it as any other.
 # Its comment it writes also where there is none. (``getNamespaces`` in PostgreSQL's pg_dump.c.)
 _IS_USUAL = """(obj_description(n.oid, 'pg_namespace') IS NOT NULL
@@ -90,7 +94,6 @@ _NOTES = sa.text(
     f" JOIN pg_roles r ON r.oid = n.nspowner WHERE starts_with(n.nspname, '{KEPT}')"
     " AND r.rolname = current_user ORDER BY n.oid"
 )
-_STRAGGLERS = f"{schema_watch.MAKERS} UNION ALL {schema_watch.RUNNING_BEFORE}"
 _TABLES = sa.text(
     "SELECT c.oid::regclass::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
     " WHERE n.nspname = ANY(:schemas) AND c.relkind IN ('r', 'p') ORDER BY c.oid"
@@ -108,13 +111,11 @@ class _Note(msgspec.Struct, frozen=True, kw_only=True):
     """What the comment says; ``own``: the names that the schemas had, by those that they have.
 
     ``version_table`` is Alembic's, as the application's statements found it; ``purpose``: what the
-    copy will be for; ``place``: as of :data:`PLACE`; ``begun``: as of :data:`BEGUN`, before the
-    restore was committed.
+    copy will be for; ``place``: as of :data:`PLACE`.
     """
 
     purpose: str
     place: str
-    begun: int = 0
     version_table: str | None
     own: dict[str, str]
 
@@ -190,13 +191,10 @@ def keeping(
     *,
     purpose: str,
     place: str,
-    begun: int,
     version_table: str | None,
 ) -> tuple[str, str]:
     """Return the statements that note what is kept; ``own``: the names that they had."""
-    note = _Note(
-        purpose=purpose, place=place, begun=begun, version_table=version_table, own=dict(own)
-    )
+    note = _Note(purpose=purpose, place=place, version_table=version_table, own=dict(own))
     # The database may have an encoding in which a path cannot be written; nothing in dollars ends
     # a text, whatever the session's settings are.
     text = json.dumps(msgspec.to_builtins(note))
@@ -258,18 +256,29 @@ class KeptSchemas:
         deadline = time.monotonic() + lock_timeout
         with self.login.connected(name=live, autocommit=False) as connection, live_errors(live):
             held = replace(self, connection=connection, lock_timeout=lock_timeout)
+            held._require_all()
+            before = set(held._asked(schema_watch.WRITING))
             while True:
                 with self._naming_holders(SHARING):
                     held._lock("SHARE", deadline - time.monotonic())
                 # Who makes a table there, since before the commit, may be waiting for that lock;
-                # and who had written by then may have made a function.
-                if not held._asked(_STRAGGLERS, number=self.note.begun):
+                # and who has written by now may have made a function.
+                makers, now = held._asked(schema_watch.MAKERS), held._asked(schema_watch.WRITING)
+                if not makers and before.isdisjoint(now):
                     break
-                connection.rollback()
+                connection.rollback()  # sessions that it has seen are forgotten as well
                 if time.monotonic() > deadline:
                     raise locked(live, "a transaction of before the restore has not ended")
                 time.sleep(_LOOK_SECONDS)  # nothing tells that it has ended
+            if made := held._asked(schema_watch.LEADING_OUT):
+                raise made_meanwhile(live, made)
             yield held
+
+    def _require_all(self) -> None:
+        """Raise where somebody has dropped some of them: what is left is no backup."""
+        there = set(self._asked("SELECT nspname FROM pg_namespace WHERE oid IN ({old})"))
+        if gone := [own for now, own in self.note.own.items() if now not in there]:
+            raise kept_in_part(self.live, gone, sorted({*there, self.beginning}))
 
     def _lock(self, mode: str, seconds: float) -> None:
         """Lock all tables, when nobody has a lock that is in the way."""
@@ -281,10 +290,10 @@ class KeptSchemas:
             listed = ", ".join(f"ONLY {one}" for one in tables)
             execute(connection, f"LOCK TABLE {listed} IN {mode} MODE")
 
-    def _asked(self, query: str, **numbers: int) -> list[str]:
+    def _asked(self, query: str) -> list[str]:
         """Return what ``query`` finds, of one column, in their schemas."""
         assert self.connection is not None  # it is held
-        found = execute(self.connection, query.format(old=numbers_of(self.beginning), **numbers))
+        found = execute(self.connection, query.format(old=numbers_of(self.beginning)))
         return [str(one) for one in found.scalars()]
 
     @contextmanager

@@ -6,6 +6,7 @@ What it has not committed is gone when it ends, however that is: the server take
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import signal
 import subprocess
@@ -26,8 +27,14 @@ T = TypeVar("T")
 _PROGRAM = "psql"
 _POLL_SECONDS = 0.1
 _CANCEL_SECONDS = 2.0
-# No file of the user's is read, nothing but rows is written, and the first error ends it.
-_OPTIONS = ("--no-psqlrc", "--quiet", "--no-align", "--tuples-only", "--set=ON_ERROR_STOP=1")
+# No file of the user's is read, nothing but rows is written, and the first error ends it. The code
+# of an error is told with it: its words are in the server's language.
+_OPTIONS = (
+    *("--no-psqlrc", "--quiet", "--no-align", "--tuples-only", "--set=ON_ERROR_STOP=1"),
+    "--set=VERBOSITY=verbose",
+)
+_CODED = re.compile(r"^[^\s:]+:  ([0-9A-Z]{5}): (.*)", re.MULTILINE)
+_NO_ERRORS = ("00", "01", "02")
 
 
 class Psql:
@@ -47,8 +54,28 @@ class Psql:
 
     def execute(self, *statements: str) -> list[str]:
         """Execute statements; return the lines of their rows."""
+        return self._executed("".join(f"{one};\n" for one in statements))
+
+    def attempt(self, statement: str, *, unless: str) -> bool:
+        """Execute a statement; return False when it fails with the code ``unless``.
+
+        After any error the transaction takes no statement until it is taken back, or a part of it.
+        """
+        (code,) = self._executed(
+            "\\set ON_ERROR_STOP off\n"
+            f"{statement};\n"
+            "\\set ON_ERROR_STOP on\n"
+            "\\echo :SQLSTATE :ERROR\n"
+        )
+        if code.endswith("false"):
+            return True
+        if not code.startswith(unless):
+            raise self._error()
+        return False
+
+    def _executed(self, text: str) -> list[str]:
         end = f"end {secrets.token_hex(8)}"
-        text = "".join(f"{one};\n" for one in statements) + f"\\echo {end}\n"
+        text += f"\\echo {end}\n"
 
         def work() -> list[str]:
             self._write([text.encode(errors="surrogateescape")])
@@ -104,10 +131,16 @@ class Psql:
         status = self._process.wait()
         if status < 0:
             return tool_killed(_PROGRAM, self._name, -status)
+        return self._error()
+
+    def _error(self) -> BackupError:
         said = read_back(self._said)
-        # Notices may come before it.
-        errors = [line for line in said.splitlines() if "ERROR:" in line or "error:" in line]
-        return tool_failed(_PROGRAM, self._name, "\n".join(errors) or said, user=self._user)
+        # Notices may come before it, and what was attempted.
+        if errors := [one for one in _CODED.finditer(said) if not one[1].startswith(_NO_ERRORS)]:
+            code, text = errors[-1].groups()
+            return tool_failed(_PROGRAM, self._name, text, user=self._user, code=code)
+        own = [line for line in said.splitlines() if "error:" in line]
+        return tool_failed(_PROGRAM, self._name, "\n".join(own) or said, user=self._user)
 
 
 def program_of(tools: Tools) -> Path:

@@ -40,12 +40,12 @@ END $$"""
 
 
 def statements(
-    mode: str, schemas: str, then: str, *, seconds: float, raises: bool
+    mode: str, schemas: str, then: str, *, seconds: float, raises: bool, drops: bool
 ) -> tuple[str, ...]:
     """Return the statements, the last of which has one row: ``f``, or ``t`` when they gave up.
 
     ``schemas``: the query for their numbers; ``then``: what is done so long as all is locked;
-    ``raises``: whether giving up, after ``seconds``, is an error.
+    ``raises``: whether giving up, after ``seconds``, is an error; ``drops``: whether ``then`` does.
     """
     lock = _LOCK.format(
         mode=mode,
@@ -56,7 +56,7 @@ def statements(
         gives_up=f"{NOT_FREE};"
         if raises
         else f"PERFORM set_config('{_GAVE_UP}', 't', true); EXIT;",
-        end_autovacuum=autovacuum.STATEMENTS.format(schemas=schemas),
+        end_autovacuum=autovacuum.statements(schemas, drops=drops),
     )
     return (
         f"SET LOCAL lock_timeout = '{_ATTEMPT}'",

@@ -24,51 +24,30 @@ from soulsense_db.drivers.postgresql import (
     archive,
     inventory,
     kept_schemas,
+    opening,
     schema_lock,
     schema_watch,
     snapshot,
 )
-from soulsense_db.drivers.postgresql.errors import others_depend_on
+from soulsense_db.drivers.postgresql.blockers import naming_blockers, saying_what_is_awaited
+from soulsense_db.drivers.postgresql.errors import LOCK_NOT_AVAILABLE, others_depend_on
 from soulsense_db.drivers.postgresql.holders import READING, WRITING, Use, naming_holders
 from soulsense_db.drivers.postgresql.login import Login
 from soulsense_db.drivers.postgresql.psql import Psql, session
 from soulsense_db.drivers.postgresql.restoring import require_version
 from soulsense_db.drivers.postgresql.rights import to_swap_databases
 from soulsense_db.drivers.postgresql.schema_rights import require_nothing_outside, statements
-from soulsense_db.drivers.postgresql.statements import OF_USERS, execute
+from soulsense_db.drivers.postgresql.statements import execute
 from soulsense_db.drivers.postgresql.tool_errors import refused_by_server
 from soulsense_db.drivers.postgresql.tools import Tools
 from soulsense_db.drivers.results import ConcurrentCommitError, WriteLock
 from soulsense_db.drivers.server_errors import damaged_backup, locked, unreachable
 from soulsense_db.drivers.server_programs import chunks_of
 from soulsense_db.errors import BackupError
-from soulsense_db.notices import Wait, log_ignored
+from soulsense_db.notices import log_ignored
 from soulsense_db.progress import Progress
 
 _RESTORE = ("--file=-", "--no-subscriptions")
-_PUBLIC = "public"
-# What a new database has; its owner is a member of that role.
-_MAKE_PUBLIC = (
-    f"CREATE SCHEMA {_PUBLIC}",
-    "DO $$ BEGIN IF pg_has_role('pg_database_owner', 'USAGE') THEN"
-    f" ALTER SCHEMA {_PUBLIC} OWNER TO pg_database_owner; END IF; END $$",
-    f"GRANT USAGE ON SCHEMA {_PUBLIC} TO PUBLIC",
-    f"COMMENT ON SCHEMA {_PUBLIC} IS 'standard public schema'",
-)
-# Each statement sees what others have committed, whatever is usual for the user: what they make
-# while the backup is loaded is replaced, too. Names are quoted where they have to be. No schema in
-# which others may make operators is searched (CVE-2018-1058).
-_BEGIN = (
-    "BEGIN ISOLATION LEVEL READ COMMITTED",
-    "SET quote_all_identifiers = off",
-    "SET search_path = ''",
-)
-# The script of pg_restore sets that of the backup's database, and what we send and read is this.
-_ENCODING = "SET client_encoding = 'UTF8'"
-_SCHEMAS = (
-    "SELECT jsonb_build_array(n.nspname, quote_ident(n.nspname)) FROM pg_namespace n"  # noqa: S608 - ours
-    f" WHERE {OF_USERS} ORDER BY n.nspname"  # so does pg_dump
-)
 _PATIENCE_SECONDS = 1.0
 _STATUS = sa.text("SELECT pg_xact_status(CAST(:transaction AS xid8))")
 _ENDED_SECONDS = 30.0
@@ -99,6 +78,7 @@ class Ready:
         self._own_unlocked: dict[str, str] = {}
         self._made: str | None = None  # what tells the catalogs from others, once all is locked
         self._is_released = False
+        self._drops, self._gives_way_until = False, 0.0
         self._transaction, self._process = "", 0
 
     def is_of(self, source: Path) -> bool:
@@ -108,24 +88,35 @@ class Ready:
     def make_room(self, schemas: tuple[str, ...]) -> None:
         """Begin, and rename the live schemas; make ``public`` where ``schemas`` has it."""
         asked = ("SELECT pg_current_xact_id()", "SELECT pg_backend_pid()")
-        self._transaction, process = self._psql.execute(*_BEGIN, _ENCODING, *asked)
+        self._transaction, process = self._psql.execute(*opening.BEGIN, opening.ENCODING, *asked)
         self._process = int(process)
         self._set_aside()
         self._restored = schemas
-        if _PUBLIC in schemas:
-            self._psql.execute(*_MAKE_PUBLIC)
+        if opening.PUBLIC in schemas:
+            with self.naming_blockers():
+                self._psql.execute(*opening.MAKE_PUBLIC)
 
     def feed(self, chunks: Iterable[memoryview]) -> None:
         """Execute the script of the backup."""
         self._psql.feed(chunks)
-        self._psql.execute(_ENCODING)
+        self._psql.execute(opening.ENCODING)
+
+    def naming_blockers(self) -> AbstractContextManager[None]:
+        """Wait for others no longer than the lock timeout, and name them."""
+        return naming_blockers(
+            self._psql,
+            self._login,
+            name=self._name,
+            ours=self._process,
+            lock_timeout=self._lock_timeout,
+        )
 
     def _set_aside(self) -> None:
         """Rename all schemas but those that are restored: also what others have made since."""
         # It waits for who is changing the schema itself, as its rights, and has not committed.
         limited = f"SET LOCAL lock_timeout = '{self._lock_timeout} s'"
-        with self._saying_what_is_awaited():
-            for schema, quoted in map(json.loads, self._psql.execute(limited, _SCHEMAS)):
+        with self.naming_blockers(), saying_what_is_awaited(self._psql, name=self._name):
+            for schema, quoted in map(json.loads, self._psql.execute(limited, opening.SCHEMAS)):
                 if schema not in self._restored:
                     old = kept_schemas.name_of(self._begin, len(self._own))
                     self._psql.execute(f"ALTER SCHEMA {quoted} RENAME TO {old}")
@@ -152,6 +143,8 @@ class Ready:
         if self._made is not None:
             return
         deadline = time.monotonic() + self._lock_timeout
+        # There must be time for more attempts, also with a new safety backup.
+        self._gives_way_until = self._gives_way_until or time.monotonic() + self._lock_timeout / 4
         self._psql.execute(_UNLOCKED)
         self._own_unlocked = dict(self._own)
         seen = self._look()
@@ -191,47 +184,71 @@ class Ready:
         self.lock()
         if write_lock is not None and write_lock.has_concurrent_commit():
             raise ConcurrentCommitError
-        ours = self._dropped() if keeps is None else self._set_aside_for(keeps)
-        self._psql.poll = lambda: None  # it cannot be taken back any more
+        self._drops = keeps is None
+        deadline = time.monotonic() + self._lock_timeout
+        while True:
+            ours = (
+                self._dropped(deadline) if keeps is None else self._set_aside_for(keeps, deadline)
+            )
+            if ours is not None and self._is_committed(ours):
+                return
+            if time.monotonic() > deadline:
+                with self._naming_holders(READING):
+                    raise self._is_changed()
+            # Everybody is let in for a moment: who has written something may be waiting for us.
+            self._unlock()
+            if keeps is None:  # what they commit is in no copy
+                raise ConcurrentCommitError
+            time.sleep(_LOOK_SECONDS)  # for them; nothing tells that they have ended
+            self.lock()
+
+    def _is_committed(self, ours: str) -> bool:
+        """Commit if nobody is at work, and the catalogs are ``ours``; return whether it was so."""
+        poll, self._psql.poll = self._psql.poll, lambda: None  # it cannot be taken back any more
         self._is_released = True
+        commit = schema_watch.commit(ours, old=self._old, overlooks=self._overlooks())
         try:
-            self._psql.execute(schema_watch.commit(ours, old=self._old))
+            self._is_released = self._psql.attempt(commit, unless=LOCK_NOT_AVAILABLE)
         except BackupError as error:
             if not self._has_committed():
                 raise
             log_ignored("The server has committed all the same", error)
+        self._psql.poll = poll
+        return self._is_released
 
-    def _set_aside_for(self, purpose: str) -> str:
+    def _set_aside_for(self, purpose: str, deadline: float) -> str | None:
         """Keep readers out as well, and note what is kept; return the catalogs as we see them.
 
-        Again and again everybody is let in for a moment: who has written something may be waiting
-        for us. What he commits is replaced, and in the copy.
+        None where somebody is in the way. What he commits is replaced, and in the copy.
         """
-        deadline = time.monotonic() + self._lock_timeout
-        while True:
-            patience = min(_PATIENCE_SECONDS, deadline - time.monotonic())
-            if not self._is_waited_for() and self._readers_are_out(patience):
-                self._require_nothing_made_of_it()
-                self._note_kept(purpose)
-                (ours,) = self._psql.execute(schema_watch.CATALOGS)
-                if self._look() == self._made and not self._is_waited_for():
-                    return ours
-            if time.monotonic() > deadline:
-                with self._naming_holders(READING):
-                    raise self._is_changed()
-            self._unlock()
-            time.sleep(_LOOK_SECONDS)  # for them; nothing tells that they have ended
-            self.lock()
+        patience = min(_PATIENCE_SECONDS, deadline - time.monotonic())
+        if not self._is_waited_for() and self._readers_are_out(patience):
+            self._require_nothing_made_of_it()
+            self._note_kept(purpose)
+            (ours,) = self._psql.execute(schema_watch.CATALOGS)
+            if self._look() == self._made and not self._is_waited_for():
+                return ours
+        return None
+
+    def _overlooks(self) -> bool:
+        """Whether those are overlooked that wait, and may have written to temporary tables only.
+
+        They may have made a function. So they are let in as long as there is time; but where such
+        transactions come all the time, that has no end.
+        """
+        return time.monotonic() > self._gives_way_until
 
     def _is_waited_for(self) -> bool:
-        return self._psql.execute(schema_watch.WAITING.format(old=self._old)) == ["t"]
+        return self._psql.execute(
+            *schema_watch.waiting(self._old, overlooks=self._overlooks())
+        ) == ["t"]
 
-    def _readers_are_out(self, patience: float | None = None, drop: str = "") -> bool:
+    def _readers_are_out(self, patience: float, drop: str = "") -> bool:
         """Lock all tables against readers as well, when nobody has written anything, and ``drop``.
 
         Who has made a table, and waits for us, is not waited for: that would be a deadlock of his.
         """
-        no_writers = schema_watch.REQUIRE_NO_WRITERS.format(old=self._old)
+        no_writers = schema_watch.require_no_writers(self._old, overlooks=self._overlooks())
         then = no_writers
         if drop:
             nothing_made = schema_watch.REQUIRE_NOTHING_TEMPORARY.format(old=self._old)
@@ -244,26 +261,27 @@ class Ready:
         if temporary := [one for one in dependents if one.startswith("pg_temp_")]:
             raise others_depend_on(self._name, temporary)
 
-    def _dropped(self) -> str:
+    def _dropped(self, deadline: float) -> str | None:
         """Keep readers out as well, and drop what was live; return the catalogs as we see them.
 
-        Who has written something, and waits for us, does so until we give up: what he would commit
-        is in no copy.
+        None where somebody has written something, and waits for us.
         """
         self._require_nothing_made_of_it()
         drop = f"DROP SCHEMA {', '.join(self._own)} CASCADE;" if self._own else ""
-        self._readers_are_out(drop=drop)
-        # As we see the catalogs ourselves, they are compared last: what is dropped is gone for us,
-        # and nobody else can change it any more.
-        (ours,) = self._psql.execute(schema_watch.CATALOGS)
-        if self._look() != self._made:
-            raise self._is_changed()
-        return ours
+        while not self._is_waited_for():
+            if self._readers_are_out(min(_PATIENCE_SECONDS, deadline - time.monotonic()), drop):
+                # As we see the catalogs ourselves, they are compared last: what is dropped is gone
+                # for us, and nobody else can change it any more.
+                (ours,) = self._psql.execute(schema_watch.CATALOGS)
+                return ours if self._look() == self._made else None
+            if time.monotonic() > deadline:
+                break
+        return None
 
     def _note_kept(self, purpose: str) -> None:
         """Note it, if they are such as when it was asked whether they may be kept."""
-        place, begun = self._psql.execute(kept_schemas.PLACE, kept_schemas.BEGUN)
-        public = [now for now, own in self._own.items() if own == _PUBLIC]
+        (place,) = self._psql.execute(kept_schemas.PLACE)
+        public = [now for now, own in self._own.items() if own == opening.PUBLIC]
         usual = self._psql.execute(*map(kept_schemas.is_usual, public))
         has_odd_name = any(own.startswith('"') for own in self._own.values())
         if not self._own or has_odd_name or usual != ["t"] * len(public):
@@ -273,7 +291,6 @@ class Ready:
             self._own,
             purpose=purpose,
             place=place,
-            begun=int(begun),
             version_table=self._version_table,
         )
         self._psql.execute(*noted)
@@ -288,31 +305,22 @@ class Ready:
         use = WRITING if mode == "EXCLUSIVE" else READING
         with (
             self._naming_holders(use),
-            self._saying_what_is_awaited(),
+            saying_what_is_awaited(self._psql, name=self._name),
         ):
             gave_up = self._psql.execute(
                 *schema_lock.statements(
-                    mode, self._old, then, seconds=seconds, raises=patience is None
+                    mode,
+                    self._old,
+                    then,
+                    seconds=seconds,
+                    raises=patience is None,
+                    drops=self._drops,
                 )
             )
         return gave_up == ["f"]
 
     def _naming_holders(self, use: Use) -> AbstractContextManager[None]:
         return naming_holders(self._login, use, name=self._name, ours=self._process)
-
-    @contextmanager
-    def _saying_what_is_awaited(self) -> Iterator[None]:
-        wait, poll = Wait(f"other transactions in {self._name} to end"), self._psql.poll
-
-        def poll_and_say() -> None:
-            poll()
-            wait.goes_on()
-
-        self._psql.poll = poll_and_say
-        try:
-            yield
-        finally:
-            self._psql.poll = poll
 
     def _has_committed(self) -> bool:
         """Ask the server what became of the transaction."""
@@ -386,6 +394,7 @@ def prepared(
         ready.make_room(description.schemas)
         environment = login.environment()
         with (
+            ready.naming_blockers(),
             refused_by_server(source.name),
             tools.reading("pg_restore", *_RESTORE, str(source), environment=environment) as output,
         ):

@@ -100,28 +100,51 @@ _OF_SCHEMA = f"""l.locktype = 'object' AND l.classid = 'pg_namespace'::regclass 
 MAKERS = f"SELECT l.pid FROM pg_locks l WHERE {_OF_SCHEMA} ({{old}})"  # noqa: S608 - ours
 """The query with a row for each who makes a relation in schemas, whose numbers ``old`` finds."""
 # A transaction with a number has written something: it may have made a function, which no lock
-# tells. Of one that waits, and has a temporary table, that is what it has written.
-_WRITERS = f"""SELECT FROM pg_locks w JOIN pg_stat_activity a USING (pid)
-    WHERE w.locktype = 'transactionid' AND w.granted AND w.mode = 'ExclusiveLock'
-    AND a.datname = current_database() AND w.pid <> pg_backend_pid()
-    AND NOT (EXISTS (SELECT FROM pg_locks l WHERE l.pid = w.pid AND NOT l.granted)
-        AND EXISTS (SELECT FROM pg_locks l WHERE l.pid = w.pid
-            AND (l.locktype = 'relation' AND l.relation IN ({_OF_TEMPORARY})
-                OR {_OF_SCHEMA} ({_TEMPORARY})))
-        AND NOT EXISTS (SELECT FROM pg_locks l WHERE l.pid = w.pid
-            AND {_OF_SCHEMA} ({{old}})))"""  # noqa: S608 - ours
-RUNNING_BEFORE = """SELECT w.pid FROM pg_locks w JOIN pg_stat_activity a USING (pid)
-    WHERE w.locktype = 'transactionid' AND w.granted AND w.mode = 'ExclusiveLock'
-    AND a.datname = current_database() AND w.pid <> pg_backend_pid()
-    AND age(w.transactionid) > age('{number}'::xid)"""
-"""The query with a row for each transaction of the database with a lower ``number``."""
-WAITING = f"SELECT EXISTS ({_WRITERS} AND pg_backend_pid() = ANY(pg_blocking_pids(w.pid)))"
-"""The query that tells whether somebody waits for us who has written something."""
-# A function that is made has no lock on its schema: if it is committed after the schema is dropped,
-# it is in none, and pg_dump fails from then on. Whoever has written anything is waited for.
-REQUIRE_NO_WRITERS = f"""IF EXISTS ({_WRITERS}) OR EXISTS ({_PREPARED}) THEN
-    {NOT_FREE};
-END IF;"""
+# tells. Who makes one with a body of ``BEGIN ATOMIC`` has found its schema, and waits for tables of
+# the body, before he has a number: only his statement tells, where the user may see it.
+_WRITES = "w.locktype = 'transactionid' AND w.granted AND w.mode = 'ExclusiveLock'"
+_MAKES_ROUTINE = """NOT w.granted AND a.query ~*
+    'create[[:space:]]+(or[[:space:]]+replace[[:space:]]+)?(function|procedure)[[:space:]]'"""
+_IS_ANOTHER = "a.datname = current_database() AND w.pid <> pg_backend_pid()"
+# What one has written that waits, and has a temporary table, is mostly that.
+_WAITS_WITH_TEMPORARY = f"""(EXISTS (SELECT FROM pg_locks l WHERE l.pid = w.pid AND NOT l.granted)
+    AND EXISTS (SELECT FROM pg_locks l WHERE l.pid = w.pid
+        AND (l.locktype = 'relation' AND l.relation IN ({_OF_TEMPORARY})
+            OR {_OF_SCHEMA} ({_TEMPORARY})))
+    AND NOT EXISTS (SELECT FROM pg_locks l WHERE l.pid = w.pid AND {_OF_SCHEMA} ({{old}})))"""  # noqa: S608 - ours
+WRITING = f"""SELECT w.transactionid FROM pg_locks w JOIN pg_stat_activity a USING (pid)
+    WHERE {_WRITES} AND {_IS_ANOTHER}"""  # noqa: S608 - ours
+"""The query for the numbers of other transactions of the database that have written something."""
+# Within a transaction, sessions are those of the first look at them: who has connected since would
+# not be seen.
+LOOK_ANEW = "PERFORM pg_catalog.pg_stat_clear_snapshot();"
+
+
+def _writers(old: str, *, overlooks: bool) -> str:
+    """Return the query with a row for each who may have made something that is not seen yet.
+
+    ``overlooks``: not those who wait, and have written to a temporary table. A function of theirs
+    would be replaced, and not what they do next; or in no schema, and ``pg_dump`` fails then.
+    """
+    others = f" AND NOT {_WAITS_WITH_TEMPORARY.format(old=old)}" if overlooks else ""
+    return f"""SELECT FROM pg_locks w JOIN pg_stat_activity a USING (pid)
+        WHERE {_IS_ANOTHER} AND ({_WRITES}{others} OR {_MAKES_ROUTINE})"""
+
+
+def waiting(old: str, *, overlooks: bool) -> tuple[str, str]:
+    """Return the statements that tell whether such a one waits for us: one row, ``t`` or ``f``."""
+    writers = _writers(old, overlooks=overlooks)
+    return (
+        f"DO $$ BEGIN {LOOK_ANEW} END $$",
+        f"SELECT EXISTS ({writers} AND pg_backend_pid() = ANY (pg_blocking_pids(w.pid)))",
+    )
+
+
+def require_no_writers(old: str, *, overlooks: bool) -> str:
+    """Return the statement of PL/pgSQL that fails where there is any."""
+    writers = _writers(old, overlooks=overlooks)
+    return f"{LOOK_ANEW} IF EXISTS ({writers}) OR EXISTS ({_PREPARED}) THEN {NOT_FREE}; END IF;"
+
 
 # No statement locks a sequence as such: this one keeps its next number and setval() back, and lets
 # pg_dump read it. It leaves all as it is. A temporary one is in no schema that is replaced.
@@ -169,6 +192,18 @@ DEPENDENTS = f"""WITH inside (class, object) AS ({_INSIDE}),
 The temporary view of a session is none: a statement that uses it fails then.
 """
 
+LEADING_OUT = """SELECT format('ALTER ROUTINE %s SET SCHEMA %s', p.oid::regprocedure,
+        min(r.schema::text)) FROM pg_proc p JOIN pg_depend d
+        ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid JOIN (
+        SELECT 'pg_class'::regclass, oid, relnamespace::regnamespace FROM pg_class
+        UNION ALL SELECT 'pg_proc'::regclass, oid, pronamespace::regnamespace FROM pg_proc
+        UNION ALL SELECT 'pg_type'::regclass, oid, typnamespace::regnamespace FROM pg_type
+    ) AS r (class, object, schema) ON d.refclassid = r.class AND d.refobjid = r.object
+    WHERE p.pronamespace IN ({old}) AND r.schema::oid NOT IN ({old})
+        AND r.schema::text !~ '^"?pg_' AND r.schema::text <> 'information_schema'
+    GROUP BY p.oid ORDER BY 1"""
+"""The query for functions in the schemas that lead to what is in none of them: what moves each."""
+
 REQUIRE_NOTHING_TEMPORARY = f"""IF EXISTS (
     SELECT FROM ({DEPENDENTS}) AS d (one) WHERE one ~ '^pg_temp_') THEN
     {NOT_FREE};
@@ -188,6 +223,7 @@ BEGIN
         IF ({catalogs}) <> '{expected}' THEN
             {not_free};
         END IF;
+        {look_anew}
         quiet := NOT EXISTS ({prepared}) AND NOT EXISTS ({writers});
         EXIT WHEN quiet AND (before = pg_snapshot_xmax(pg_current_snapshot())
             OR clock_timestamp() > deadline);
@@ -199,7 +235,7 @@ BEGIN
 END $$"""
 
 
-def commit(expected: str, *, old: str) -> str:
+def commit(expected: str, *, old: str, overlooks: bool) -> str:
     r"""Return what commits if :data:`CATALOGS` is ``expected`` in the session that executes it.
 
     ``old``: the query for the numbers of the schemas that are replaced.
@@ -209,10 +245,11 @@ def commit(expected: str, *, old: str) -> str:
     """
     look = _LAST_LOOK.format(
         patience=_PATIENCE,
+        look_anew=LOOK_ANEW,
         catalogs=CATALOGS,
         expected=expected,
         not_free=NOT_FREE,
         prepared=_PREPARED,
-        writers=_WRITERS.format(old=old),
+        writers=_writers(old, overlooks=overlooks),
     )
     return f"{look} \\; COMMIT"

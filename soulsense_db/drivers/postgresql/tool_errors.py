@@ -7,7 +7,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from soulsense_db.drivers.postgresql.errors import (
+    CONNECTION_LOST,
     CONNECTIONS_USED_UP,
+    DISK_FULL,
+    NO_LOCK,
+    NO_RIGHT,
+    TOO_FEW_LOCKS,
     no_connection_left,
     too_few_locks,
     without_values,
@@ -48,7 +53,7 @@ def tool_killed(program: str, name: str, signal: int) -> ServerToolError:
 
 
 # Rows that a policy hides, a table that is somebody else's, a role that one is no member of.
-_NO_RIGHT = (
+_NO_RIGHT_WORDS = (
     "permission denied",
     "row-level security policy",
     "must be owner of",
@@ -59,6 +64,8 @@ _NO_RIGHT = (
 )
 
 
+# pg_dump, which speaks English to us, tells the statement that failed.
+_LOCKING = "Query was: LOCK TABLE"
 # How libpq tells that a session has ended, in fe-misc.c and fe-exec.c, and the server why. A
 # snapshot is gone with the session of ours that has exported it.
 _LOST = re.compile(
@@ -68,29 +75,36 @@ _LOST = re.compile(
 )
 
 
-def tool_failed(program: str, name: str, said: str, *, user: str) -> BackupError:
+def tool_failed(program: str, name: str, said: str, *, user: str, code: str = "") -> BackupError:
     """Return the error for a program that failed, by what it ``said`` on standard error.
 
-    ``user``: as whom it was connected.
+    ``user``: as whom it was connected; ``code``: of the server's error, where the program tells it.
+    What the server says is in English only where its own language is.
     """
     reason = first_error(said) or "it said nothing"
-    if any(words in reason for words in _NO_RIGHT):
+    if code == NO_RIGHT or any(words in reason for words in _NO_RIGHT_WORDS):
         return no_right(name, reason, user)
     # pg_dump waits for locks with a timeout for the statement.
     is_late = "canceling statement due to" in reason and "timeout" in reason
     is_beaten = "tuple concurrently updated" in reason
-    if is_late or is_beaten or "could not obtain lock" in reason:  # of several jobs none waits
+    # Of several jobs none waits.
+    if code in NO_LOCK or is_late or is_beaten or "could not obtain lock" in reason:
         return locked(name, reason)
-    if "out of shared memory" in reason:
+    if code == TOO_FEW_LOCKS or "out of shared memory" in reason:
         return too_few_locks(name, reason)
-    if "No space left" in reason or "could not extend file" in reason:
+    if code == DISK_FULL or "No space left" in reason or "could not extend file" in reason:
         return NotEnoughSpaceError(
             f"A disk is full ({program}: {reason}).",
             hint="Free some space on the server, or in the backup directory, and try again.",
             reason=reason,
         )
-    if failed := _session_failed(program, name, reason, said):
-        return failed
+    return _session_failed(program, name, reason, said, code) or (
+        # In another language: we have that lock ourselves, so it may be had, some time.
+        locked(name, reason) if _LOCKING in said else _failed(program, name, reason)
+    )
+
+
+def _failed(program: str, name: str, reason: str) -> BackupError:
     return BackupError(
         f"{program} failed for {name} ({reason}).",
         hint="The server's log tells more.",
@@ -99,7 +113,7 @@ def tool_failed(program: str, name: str, said: str, *, user: str) -> BackupError
 
 
 def _session_failed(
-    program: str, name: str, reason: str, said: str
+    program: str, name: str, reason: str, said: str, code: str
 ) -> DatabaseUnreachableError | None:
     """Return the error for a session that a program did not get, or that has ended."""
     if "startup parameter" in reason:  # of a session: amounts of money need one
@@ -112,7 +126,7 @@ def _session_failed(
         return no_connection_left(name, reason)
     if lost := _LOST.search(said):  # not in its first line: that is about the table
         reason = lost.group()
-    if lost or "connection" in reason:
+    if lost or code.startswith(CONNECTION_LOST) or "connection" in reason:
         return DatabaseUnreachableError(
             f"The connection to the server of {name} broke ({program}: {reason}).",
             hint="Check that the server runs, and try again.",
