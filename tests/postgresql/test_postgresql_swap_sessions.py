@@ -15,7 +15,6 @@ from helpers import eventually
 from sqlalchemy.engine import Connection
 from sqlalchemy.pool import NullPool
 
-from postgresql import content
 from postgresql.newest import on_newest
 from postgresql.server import Server
 from postgresql.test_postgresql_kept_schemas import OF_KEPT
@@ -23,12 +22,13 @@ from postgresql.test_postgresql_plain_owner import Owned, dumped, rows
 from soulsense_db import BackupManager
 from soulsense_db.drivers.postgresql.kept_schemas import KeptSchemas
 from soulsense_db.drivers.postgresql.schema_restore import Ready
-from soulsense_db.errors import DatabaseLockedError, RestoreError
+from soulsense_db.errors import BackupError, DatabaseLockedError, RestoreError
 
 pytestmark = on_newest
 in_both_ways = pytest.mark.parametrize("shop", ["other", '"Other"'], indirect=True)
 """A schema whose name needs quotes is dropped once it is replaced, another one is kept."""
 FUNCTION = "CREATE FUNCTION made() RETURNS int LANGUAGE sql AS 'SELECT 42'"
+WAITING = "SELECT count(*) FROM pg_locks WHERE NOT granted"
 OPEN_SECONDS = 1.5  # longer than a single look is patient
 
 
@@ -169,9 +169,7 @@ def test_who_waits_with_a_function_half_made_is_let_in(  # noqa: PLR0917 - fixtu
 
     def begin() -> None:
         ended.append(at_once.submit(make))
-        assert eventually(
-            lambda: bool(shop.scalar("SELECT count(*) FROM pg_locks WHERE NOT granted"))
-        )
+        assert eventually(lambda: bool(shop.scalar(WAITING)))
 
     before_the_commit(monkeypatch, shop, begin)
     assert manager.restore("latest").warnings == ()
@@ -201,9 +199,7 @@ def test_a_function_and_a_temporary_table_of_one_who_waits(
 
     def begin() -> None:
         ended.append(at_once.submit(make))
-        assert eventually(
-            lambda: bool(shop.scalar("SELECT count(*) FROM pg_locks WHERE NOT granted"))
-        )
+        assert eventually(lambda: bool(shop.scalar(WAITING)))
 
     before_the_commit(monkeypatch, shop, begin)
     manager.restore("latest")
@@ -341,32 +337,63 @@ def test_time_limits_of_the_role_hold_for_no_restore(shop: Owned, manager: Backu
     assert shop.scalar("SELECT count(*) FROM big") == 40000
 
 
-def test_an_autovacuum_of_what_belongs_to_a_table_is_ended(
-    shop: Owned, manager: BackupManager
+@in_both_ways
+def test_a_table_that_is_dropped_while_it_is_waited_for_is_none(
+    shop: Owned,
+    manager: BackupManager,
+    connect: Callable[[], Connection],
+    at_once: ThreadPoolExecutor,
 ) -> None:
-    """Of its large values, which are dropped with it."""
-    shop.execute(
-        'ALTER SCHEMA other RENAME TO "Other"',
-        "CREATE TABLE big (n int, t text)",
-        "ALTER TABLE big ALTER t SET STORAGE EXTERNAL, SET (autovacuum_enabled = off,"
-        " toast.autovacuum_vacuum_cost_delay = 100, toast.autovacuum_vacuum_cost_limit = 1,"
-        " toast.autovacuum_vacuum_threshold = 1, toast.autovacuum_vacuum_scale_factor = 0)",
-        "INSERT INTO big SELECT n, repeat('x', 5000) FROM generate_series(1, 2000) AS n",
-    )
-    manager.create()
-    shop.maintain("ALTER SYSTEM SET autovacuum_naptime = '1s'")
-    shop.maintain("SELECT pg_reload_conf()")
-    try:
-        shop.execute("UPDATE big SET t = repeat('y', 5000)")
-        running = (
-            "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'autovacuum%pg_toast%'"
-            f" AND datname = '{shop.name}' AND xact_start < now() - interval '0.5 s'"
-        )
-        assert eventually(
-            lambda: content.psql(shop.server, shop.name, running).strip() == "1", seconds=60
-        )
-        manager.restore("latest")
-    finally:
-        shop.maintain("ALTER SYSTEM RESET autovacuum_naptime")
-        shop.maintain("SELECT pg_reload_conf()")
-    assert shop.scalar("SELECT count(*) FROM big WHERE left(t, 1) = 'y'") == 0
+    """All others are locked then, and the restore goes on."""
+    session = connect()
+    shop.execute("CREATE TABLE going (n int)")
+    session.exec_driver_sql("DROP TABLE going")
+
+    def end() -> None:
+        assert eventually(lambda: bool(shop.scalar(WAITING)), seconds=20)
+        session.commit()
+
+    ended = at_once.submit(end)
+    manager.restore("latest")
+    ended.result()
+    assert rows(shop) == 2
+
+
+def test_a_copy_of_what_is_kept_waits_for_no_live_table(
+    shop: Owned,
+    manager: BackupManager,
+    connect: Callable[[], Connection],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whoever changes one has it locked, as may be any time once a restore is done."""
+    session = connect()
+    write = KeptSchemas.write_copy
+
+    def lock_and_write(*arguments: Any, **named: Any) -> Any:
+        session.exec_driver_sql("LOCK TABLE note IN ACCESS EXCLUSIVE MODE")
+        return write(*arguments, **named)
+
+    monkeypatch.setattr(KeptSchemas, "write_copy", lock_and_write)
+    eager = BackupManager(shop.engine, manager.directory, lock_timeout=2, jobs=2)
+    assert eager.restore("latest").warnings == ()
+    session.rollback()
+    assert shop.scalar(OF_KEPT) == 0
+
+
+def test_an_attempt_on_another_machine_leaves_nothing_there(
+    shop: Owned, manager: BackupManager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that was begun would say that what is kept is of a restore on that machine."""
+    without_a_copy(manager, monkeypatch)
+    others = BackupManager(shop.engine, tmp_path / "other machine", lock_timeout=5)
+
+    def fail(*_: object, **__: object) -> None:
+        raise BackupError("No copy can be made.", hint="Wait.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(KeptSchemas, "write_copy", fail)
+        with pytest.raises(RestoreError):
+            others.undo_restore()
+    assert [one.name for one in others.directory.iterdir() if "safety" in one.name] == []
+    manager.undo_restore()
+    assert rows(shop) == 3
