@@ -75,7 +75,6 @@ def test_it_is_named_to_nobody_and_its_lock_is_not_kept(shop: Owned) -> None:
             naming_holders(login_of(shop.engine, name="shop"), SHARING, name="shop"),
         ):
             raise locked("shop", "as it was")
-        shop.execute("ALTER TABLE big SET (autovacuum_enabled = off)")
         with sa.create_engine(shop.url, poolclass=NullPool).connect() as connection:
             end_autovacuum(connection)
             process = connection.execute(sa.text("SELECT pg_backend_pid()")).scalar_one()

@@ -42,6 +42,8 @@ _MOST_NAMES = 3
 NO_DATABASE = "3D000"
 NO_RIGHT = "42501"
 LOCK_NOT_AVAILABLE = "55P03"
+CONCURRENTLY_UPDATED = "XX000"
+"""An internal error: what others see where two sessions change an object at the same time."""
 NO_LOCK = (LOCK_NOT_AVAILABLE, "55006", "57014", "40P01")
 """Of a lock, or another object in use, that was waited for in vain."""
 TOO_FEW_LOCKS, DISK_FULL, CONNECTION_LOST = "53200", "53100", ("08", "57P", "25P03")

@@ -30,7 +30,11 @@ from soulsense_db.drivers.postgresql import (
     snapshot,
 )
 from soulsense_db.drivers.postgresql.blockers import naming_blockers, saying_what_is_awaited
-from soulsense_db.drivers.postgresql.errors import LOCK_NOT_AVAILABLE, others_depend_on
+from soulsense_db.drivers.postgresql.errors import (
+    CONCURRENTLY_UPDATED,
+    LOCK_NOT_AVAILABLE,
+    others_depend_on,
+)
 from soulsense_db.drivers.postgresql.holders import READING, WRITING, Use, naming_holders
 from soulsense_db.drivers.postgresql.login import Login
 from soulsense_db.drivers.postgresql.psql import Psql, session
@@ -115,13 +119,28 @@ class Ready:
         """Rename all schemas but those that are restored: also what others have made since."""
         # It waits for who is changing the schema itself, as its rights, and has not committed.
         limited = f"SET LOCAL lock_timeout = '{self._lock_timeout} s'"
+        deadline = time.monotonic() + self._lock_timeout
         with self.naming_blockers(), saying_what_is_awaited(self._psql, name=self._name):
-            for schema, quoted in map(json.loads, self._psql.execute(limited, opening.SCHEMAS)):
-                if schema not in self._restored:
-                    old = kept_schemas.name_of(self._begin, len(self._own))
-                    self._psql.execute(f"ALTER SCHEMA {quoted} RENAME TO {old}")
-                    self._own[old] = quoted
+            self._psql.execute(limited)
+            while not self._has_renamed_all():
+                if time.monotonic() > deadline:
+                    raise self._is_changed()
             self._psql.execute("SET LOCAL lock_timeout = 0")
+
+    def _has_renamed_all(self) -> bool:
+        """Rename them; return False where somebody has changed one at the same time."""
+        for schema, quoted in map(json.loads, self._psql.execute(opening.SCHEMAS)):
+            if schema in self._restored:
+                continue
+            old = kept_schemas.name_of(self._begin, len(self._own))
+            rename = f"ALTER SCHEMA {quoted} RENAME TO {old}"
+            self._psql.execute("SAVEPOINT renaming")
+            if not self._psql.attempt(rename, unless=CONCURRENTLY_UPDATED):
+                self._psql.execute("ROLLBACK TO renaming")
+                return False
+            self._psql.execute("RELEASE renaming")
+            self._own[old] = quoted
+        return True
 
     def counted(self) -> dict[str, int]:
         """Return how many rows each restored table has, by the name that is shown."""
