@@ -31,18 +31,24 @@ _BLOCKERS = sa.text("""
 
 @contextmanager
 def saying_what_is_awaited(psql: Psql, *, name: str) -> Iterator[None]:
-    """Tell the user, when the block takes long, that it waits for others."""
+    """Tell the user, when the block takes long, that it waits for others.
+
+    In another such block, that is told once.
+    """
+    if psql.tells:
+        yield
+        return
     wait, poll = Wait(f"other transactions in {name} to end"), psql.poll
 
     def poll_and_say() -> None:
         poll()
         wait.goes_on()
 
-    psql.poll = poll_and_say
+    psql.poll, psql.tells = poll_and_say, True
     try:
         yield
     finally:
-        psql.poll = poll
+        psql.poll, psql.tells = poll, False
 
 
 @contextmanager

@@ -38,7 +38,10 @@ _NO_ERRORS = ("00", "01", "02")
 
 
 class Psql:
-    """A running ``psql``; ``poll`` is called while it works, and what it raises stops it."""
+    """A running ``psql``; ``poll`` is called while it works, and what it raises stops it.
+
+    ``tells``: whether it tells the user of a wait that takes long.
+    """
 
     def __init__(
         self,
@@ -51,6 +54,7 @@ class Psql:
         self._process, self._said, self._name = process, said, name
         self._user, self._executor = user, executor
         self.poll: Callable[[], object] = lambda: None
+        self.tells = False
 
     def execute(self, *statements: str) -> list[str]:
         """Execute statements; return the lines of their rows."""

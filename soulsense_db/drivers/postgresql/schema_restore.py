@@ -18,8 +18,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
-import sqlalchemy as sa
-
 from soulsense_db.drivers.postgresql import (
     archive,
     inventory,
@@ -37,6 +35,7 @@ from soulsense_db.drivers.postgresql.errors import (
 )
 from soulsense_db.drivers.postgresql.holders import READING, WRITING, Use, naming_holders
 from soulsense_db.drivers.postgresql.login import Login
+from soulsense_db.drivers.postgresql.outcome import has_committed
 from soulsense_db.drivers.postgresql.psql import Psql, session
 from soulsense_db.drivers.postgresql.restoring import require_version
 from soulsense_db.drivers.postgresql.rights import to_swap_databases
@@ -45,7 +44,7 @@ from soulsense_db.drivers.postgresql.statements import execute
 from soulsense_db.drivers.postgresql.tool_errors import refused_by_server
 from soulsense_db.drivers.postgresql.tools import Tools
 from soulsense_db.drivers.results import ConcurrentCommitError, WriteLock
-from soulsense_db.drivers.server_errors import damaged_backup, locked, unreachable
+from soulsense_db.drivers.server_errors import damaged_backup, locked
 from soulsense_db.drivers.server_programs import chunks_of
 from soulsense_db.errors import BackupError
 from soulsense_db.notices import log_ignored
@@ -53,8 +52,6 @@ from soulsense_db.progress import Progress
 
 _RESTORE = ("--file=-", "--no-subscriptions")
 _PATIENCE_SECONDS = 1.0
-_STATUS = sa.text("SELECT pg_xact_status(CAST(:transaction AS xid8))")
-_ENDED_SECONDS = 30.0
 _LOOK_SECONDS = 0.05
 _UNLOCKED = "SAVEPOINT unlocked"
 
@@ -204,6 +201,10 @@ class Ready:
         if write_lock is not None and write_lock.has_concurrent_commit():
             raise ConcurrentCommitError
         self._drops = keeps is None
+        with saying_what_is_awaited(self._psql, name=self._name):
+            self._commit(keeps)
+
+    def _commit(self, keeps: str | None) -> None:
         deadline = time.monotonic() + self._lock_timeout
         while True:
             ours = (
@@ -342,16 +343,7 @@ class Ready:
         return naming_holders(self._login, use, name=self._name, ours=self._process)
 
     def _has_committed(self) -> bool:
-        """Ask the server what became of the transaction."""
-        deadline = time.monotonic() + _ENDED_SECONDS
-        while True:
-            with self._login.connected(name=self._name) as connection:
-                found = connection.scalar(_STATUS, {"transaction": self._transaction})
-            if found != "in progress":
-                return bool(found == "committed")
-            if time.monotonic() > deadline:
-                raise unreachable(self._name, "whether it has been restored cannot be told")
-            time.sleep(_LOOK_SECONDS)  # the session that commits is not ours any more
+        return has_committed(self._login, self._transaction, name=self._name)
 
     # As a lock against writers
 
