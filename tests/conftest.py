@@ -9,6 +9,7 @@ from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
+import drawn
 import measured
 import pytest
 import sqlalchemy as sa
@@ -39,6 +40,12 @@ LEFT_OUT = pytest.StashKey[int]()
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add ``--all``, and the options of the failure matrix in tests/faults."""
     parser.addoption("--all", action="store_true", help="run the slow tests as well")
+    parser.addoption(
+        "--one-of-each",
+        type=int,
+        metavar="SEED",
+        help="of each slow test with several sets of parameters run the one that this number draws",
+    )
     group = parser.getgroup("faults", "the failure matrix")
     group.addoption("--faults", choices=("full", "sample"), help="how much of it runs")
     group.addoption("--faults-seed", type=int, help="what a sample is drawn with")
@@ -79,16 +86,20 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out slow tests, and choose those that measure coverage."""
-    measured.choose(items)
-    if config.option.all:
-        return
+    """Leave out slow tests, or those that are not drawn; choose those that measure coverage."""
+    left_out: list[pytest.Item] = []
     slow = [item for item in items if _is_slow(item)]
-    items[:] = [item for item in items if not _is_slow(item)]
-    config.hook.pytest_deselected(items=slow)
-    config.stash[LEFT_OUT] = len(slow)
+    if not config.option.all:
+        left_out = slow
+    elif config.option.one_of_each is not None:
+        left_out = drawn.left_out(slow, config.option.one_of_each)
+    gone = set(left_out)
+    items[:] = [item for item in items if item not in gone]
+    measured.choose(items)
+    config.hook.pytest_deselected(items=left_out)
+    config.stash[LEFT_OUT] = len(left_out)
     if hasattr(config, "workeroutput"):
-        config.workeroutput["left_out"] = len(slow)
+        config.workeroutput["left_out"] = len(left_out)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -127,7 +138,8 @@ def pytest_terminal_summary(
 ) -> None:
     """Tell how many are left out: nobody is to take the rest for all."""
     if number := config.stash.get(LEFT_OUT, 0):
-        terminalreporter.write_line(f"{number} slow tests were left out: --all runs them as well.")
+        how = "--all alone" if config.option.all else "--all"
+        terminalreporter.write_line(f"{number} slow tests were left out: {how} runs them as well.")
 
 
 EngineMaker = Callable[..., Engine]
