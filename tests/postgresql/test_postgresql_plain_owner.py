@@ -328,20 +328,46 @@ def test_a_wait_for_somebody_is_told(
 def test_a_table_that_is_made_meanwhile_is_not_lost(
     shop: Owned, manager: BackupManager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No lock keeps somebody from making one: the restore gives way."""
+    """No lock keeps somebody from making one: another safety backup is made, which has it."""
     lock = Ready.lock
+    made: list[bool] = []
 
     def lock_and_make(ready: Ready) -> None:
-        first = ready._made is None
         lock(ready)
-        if first:
-            shop.execute("CREATE TABLE meanwhile (id int)")
+        if not made:
+            made.append(True)
+            shop.execute("CREATE TABLE meanwhile AS SELECT 1 AS id")
 
     monkeypatch.setattr(Ready, "lock", lock_and_make)
-    with pytest.raises(DatabaseLockedError, match="somebody makes tables"):
-        manager.restore("latest")
-    assert shop.scalar("SELECT count(*) FROM meanwhile") == 0
+    manager.restore("latest")
+    assert rows(shop) == 2
+    assert "meanwhile" not in dumped(shop)
+    manager.undo_restore()
     assert rows(shop) == 3
+    assert shop.scalar("SELECT count(*) FROM meanwhile") == 1
+
+
+def test_who_makes_tables_again_and_again_holds_a_restore_up(
+    shop: Owned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The restore gives way: none of these tables is in no backup."""
+    manager = BackupManager(shop.engine, tmp_path / "backups", lock_timeout=2)
+    manager.create()
+    lock = Ready.lock
+    made: list[int] = []
+
+    def lock_and_make(ready: Ready) -> None:
+        lock(ready)
+        made.append(len(made))
+        shop.execute(f"CREATE TABLE meanwhile_{len(made)} (id int)")
+
+    monkeypatch.setattr(Ready, "lock", lock_and_make)
+    with pytest.raises(DatabaseLockedError):
+        manager.restore("latest")
+    monkeypatch.undo()
+    assert all(shop.scalar(f"SELECT count(*) FROM meanwhile_{one + 1}") == 0 for one in made)
+    assert rows(shop) == 2
+    manager.create()
 
 
 def at_the_last_moment(monkeypatch: pytest.MonkeyPatch, work: Callable[[], None]) -> None:
