@@ -1,4 +1,4 @@
-"""Which tests measure coverage, when it is asked for: one of each function, but the slowest.
+"""Which tests measure coverage, when it is asked for: one of each function.
 
 A program runs half as fast while it is measured. What the others run as well is not counted, so the
 percentage is at least that of all tests.
@@ -21,7 +21,7 @@ _MEASURED = pytest.StashKey[bool]()
 
 
 def choose(items: Sequence[pytest.Item]) -> None:
-    """Note of each test whether it measures: not where it is its function again, or is slow.
+    """Note of each test whether it measures: not where it is its function again.
 
     In the failure matrix no process may: its files would be among the calls that fail, and what
     measuring costs would spread the processes that are to meet.
@@ -29,8 +29,7 @@ def choose(items: Sequence[pytest.Item]) -> None:
     seen: set[str] = set()
     for item in items:
         function = item.nodeid.partition("[")[0]
-        is_slow = item.get_closest_marker("slow") or item.path.is_relative_to(_MATRIX)
-        item.stash[_MEASURED] = not is_slow and function not in seen
+        item.stash[_MEASURED] = function not in seen and not item.path.is_relative_to(_MATRIX)
         seen.add(function)
 
 
