@@ -214,9 +214,17 @@ class MariaDB:
         self._server.remove()
 
     def leftovers(self) -> list[str]:
-        """Return the databases that are there beside the one of the application."""
+        """Return the databases that are there beside those of the application and of an undo."""
+        asked = (
+            "SELECT TABLE_SCHEMA FROM information_schema.TABLES WHERE TABLE_NAME = 'soulsense_kept'"
+        )
+        kept = [
+            f"{one}{end}"
+            for one in _column(self._server.url("mysql"), asked)
+            for end in ("", "_old")
+        ]
         found = _column(self._server.url("mysql"), "SHOW DATABASES")
-        own = {"bench", "information_schema", "mysql", "performance_schema", "sys"}
+        own = {"bench", "information_schema", "mysql", "performance_schema", "sys", *kept}
         return sorted(set(found) - own)
 
     def dump(self, target: Path) -> list[str]:
