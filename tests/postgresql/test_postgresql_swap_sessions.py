@@ -29,7 +29,8 @@ in_both_ways = pytest.mark.parametrize("shop", ["other", '"Other"'], indirect=Tr
 """A schema whose name needs quotes is dropped once it is replaced, another one is kept."""
 FUNCTION = "CREATE FUNCTION made() RETURNS int LANGUAGE sql AS 'SELECT 42'"
 WAITING = "SELECT count(*) FROM pg_locks WHERE NOT granted"
-OPEN_SECONDS = 1.5  # longer than a single look is patient
+# How long a transaction stays open: longer than a single look is patient. Nothing is awaited by it.
+OPEN_SECONDS = 1.5
 
 
 @pytest.fixture
