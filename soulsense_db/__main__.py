@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from pathlib import Path
@@ -16,7 +17,11 @@ def main() -> NoReturn:
     try:
         if _ASKED_BY_A_SHELL in os.environ:
             _complete()
+        gc.disable()  # what modules make stays: to look for garbage in it is a fifth of a command
         from soulsense_db.cli import main as run
+
+        gc.freeze()
+        gc.enable()
     except KeyboardInterrupt:  # half of the time of a short command is that of its imports
         sys.exit(_INTERRUPTED)
     run()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_type_hints
 
@@ -202,7 +202,7 @@ def with_common_options(*, shown: bool = True) -> Callable[[Callable[..., None]]
     """
 
     def decorate(callback: Callable[..., None]) -> Callable[..., None]:
-        own = list(_parameters(callback))
+        own = _parameters(callback)
 
         @functools.wraps(callback)
         def run(**arguments: Any) -> None:
@@ -230,12 +230,13 @@ def _of_group(parameter: inspect.Parameter, *, shown: bool) -> inspect.Parameter
     return None
 
 
-def _parameters(function: Callable[..., Any]) -> Iterator[inspect.Parameter]:
+@functools.cache  # the same groups for every command, and it takes a while
+def _parameters(function: Callable[..., Any]) -> tuple[inspect.Parameter, ...]:
     hints = get_type_hints(function, include_extras=True)
-    for parameter in inspect.signature(function).parameters.values():
-        yield parameter.replace(
-            annotation=hints[parameter.name], kind=inspect.Parameter.KEYWORD_ONLY
-        )
+    return tuple(
+        parameter.replace(annotation=hints[parameter.name], kind=inspect.Parameter.KEYWORD_ONLY)
+        for parameter in inspect.signature(function).parameters.values()
+    )
 
 
 def _with_variables(function: Callable[..., Any], command: str) -> dict[str, inspect.Parameter]:
