@@ -14,8 +14,8 @@ from sqlalchemy.pool import NullPool
 
 from postgresql import content
 from postgresql.newest import on_newest
+from postgresql.owned import Owned
 from postgresql.server import Server
-from postgresql.test_postgresql_plain_owner import Owned
 from soulsense_db import BackupManager
 from soulsense_db.drivers.postgresql.autovacuum import end_autovacuum
 from soulsense_db.drivers.postgresql.holders import SHARING, naming_holders

@@ -12,8 +12,8 @@ from sqlalchemy.pool import NullPool
 
 from postgresql.database import Database
 from postgresql.newest import on_newest
+from postgresql.owned import Owned
 from postgresql.server import Server
-from postgresql.test_postgresql_plain_owner import Owned
 from soulsense_db import BackupManager
 from soulsense_db.errors import DatabaseLockedError
 

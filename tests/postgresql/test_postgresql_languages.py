@@ -17,8 +17,8 @@ from helpers import eventually
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
+from postgresql.owned import Owned
 from postgresql.server import Server, versions
-from postgresql.test_postgresql_plain_owner import Owned
 from soulsense_db import BackupManager
 from soulsense_db.drivers.postgresql import inventory
 from soulsense_db.errors import DatabaseLockedError, MissingRightError

@@ -16,8 +16,8 @@ from alembic_project import DOORS, FIRST, Project
 from postgresql import content
 from postgresql.database import Database
 from postgresql.newest import on_newest
+from postgresql.owned import Owned
 from postgresql.server import Server
-from postgresql.test_postgresql_plain_owner import Owned
 from soulsense_db import BackupManager
 from soulsense_db.alembic.errors import MigrationRefusedError
 from soulsense_db.drivers import driver_for

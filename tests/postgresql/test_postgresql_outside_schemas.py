@@ -10,8 +10,8 @@ from alembic_project import DOORS, FIRST, Project
 from printed_commands import printed_commands, run_printed
 
 from postgresql.newest import on_newest
+from postgresql.owned import Owned, dumped
 from postgresql.server import Server
-from postgresql.test_postgresql_plain_owner import Owned, dumped
 
 # What the owner of a database makes without any other right.
 MADE = {

@@ -13,9 +13,9 @@ from sqlalchemy.pool import NullPool
 
 from postgresql import content
 from postgresql.newest import on_newest
+from postgresql.owned import Owned
 from postgresql.projects import project_on
 from postgresql.server import Server
-from postgresql.test_postgresql_plain_owner import Owned
 from soulsense_db import BackupManager
 from soulsense_db.alembic.errors import MigrationRefusedError
 from soulsense_db.errors import MissingRightError

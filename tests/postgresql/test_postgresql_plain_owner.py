@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-import secrets
 import subprocess
 import sys
 import threading
@@ -19,8 +18,8 @@ from alembic_project import DOORS, FIRST, Project
 from sqlalchemy.engine import Engine
 from sqlalchemy.pool import NullPool
 
-from postgresql.database import Database
 from postgresql.newest import on_newest
+from postgresql.owned import Owned, backed_up, dumped, rows, with_notes
 from postgresql.projects import project_on
 from postgresql.server import Server
 from postgresql.test_postgresql_rights import statements
@@ -52,35 +51,6 @@ manager.restore("latest")
 CUTS = 3
 
 
-class Owned(Database):
-    """A database of a user of its own, who may not make others."""
-
-    def __init__(self, server: Server) -> None:
-        super().__init__(server, f"owned_{secrets.token_hex(4)}")
-        self.user = f"user_{self.name}"
-        self._administrator = sa.create_engine(self.url, poolclass=NullPool)
-        self.url = server.url(self.name, user=self.user)
-        self.engine = sa.create_engine(self.url)
-        self.second = ""
-
-    def __enter__(self) -> Owned:
-        super().__enter__()
-        self.maintain(f"CREATE ROLE {self.user} LOGIN")
-        self.maintain(f"ALTER DATABASE {{}} OWNER TO {self.user}")
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        """Drop the user as well."""
-        super().__exit__(*exception)
-        self.maintain(f"DROP ROLE {self.user}")
-
-    def administer(self, *statements: str) -> None:
-        """Commit what statements of an administrator do in it."""
-        with self._administrator.begin() as connection:
-            for statement in statements:
-                connection.exec_driver_sql(statement)
-
-
 ODD, PLAIN = '"Odd name"', "of_notes"
 in_both_ways = pytest.mark.parametrize("shop", [ODD, PLAIN], indirect=True)
 """A schema whose name needs quotes is dropped once it is replaced, another one is kept."""
@@ -91,63 +61,34 @@ def shop(
     request: pytest.FixtureRequest, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Owned]:
     """Return a database with two rows in each of two schemas."""
-    monkeypatch.setenv("PATH", f"{server.bin}:{os.environ['PATH']}")
-    with Owned(server) as made:
-        made.second = second = getattr(request, "param", ODD)
-        made.execute(
-            "CREATE TABLE note (id serial PRIMARY KEY, body text)",
-            "INSERT INTO note (body) VALUES ('one'), ('two')",
-            f"CREATE SCHEMA {second}",
-            f'CREATE TABLE {second}.of_note (id int REFERENCES note, "n%%" int)',
-            f"INSERT INTO {second}.of_note VALUES (1, 1), (2, 2)",
-            f"CREATE VIEW both_tables AS SELECT * FROM note JOIN {second}.of_note USING (id)",
-            "CREATE FUNCTION upper_body() RETURNS trigger LANGUAGE plpgsql AS"
-            " $$ BEGIN NEW.body = upper(NEW.body); RETURN NEW; END $$",
-            "CREATE TRIGGER upper_body BEFORE UPDATE ON note FOR EACH ROW"
-            " EXECUTE FUNCTION upper_body()",
-            "CREATE TYPE mood AS ENUM ('fine', 'bad')",
-            "CREATE TABLE day (at date, mood mood, PRIMARY KEY (at)) PARTITION BY RANGE (at)",
-            "CREATE TABLE day_26 PARTITION OF day FOR VALUES FROM ('2026-01-01') TO ('2027-01-01')",
-            "INSERT INTO day VALUES ('2026-11-28', 'fine')",
-            "CREATE MATERIALIZED VIEW moods AS SELECT mood, count(*) FROM day GROUP BY mood",
-        )
+    second = getattr(request, "param", ODD)
+    with with_notes(
+        server,
+        monkeypatch,
+        f"CREATE SCHEMA {second}",
+        f'CREATE TABLE {second}.of_note (id int REFERENCES note, "n%%" int)',
+        f"INSERT INTO {second}.of_note VALUES (1, 1), (2, 2)",
+        f"CREATE VIEW both_tables AS SELECT * FROM note JOIN {second}.of_note USING (id)",
+        "CREATE FUNCTION upper_body() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN NEW.body = upper(NEW.body); RETURN NEW; END $$",
+        "CREATE TRIGGER upper_body BEFORE UPDATE ON note FOR EACH ROW"
+        " EXECUTE FUNCTION upper_body()",
+        "CREATE TYPE mood AS ENUM ('fine', 'bad')",
+        "CREATE TABLE day (at date, mood mood, PRIMARY KEY (at)) PARTITION BY RANGE (at)",
+        "CREATE TABLE day_26 PARTITION OF day FOR VALUES FROM ('2026-01-01') TO ('2027-01-01')",
+        "INSERT INTO day VALUES ('2026-11-28', 'fine')",
+        "CREATE MATERIALIZED VIEW moods AS SELECT mood, count(*) FROM day GROUP BY mood",
+        second=second,
+    ) as made:
         yield made
 
 
 @pytest.fixture
 def manager(shop: Owned, tmp_path: Path) -> BackupManager:
     """Return a manager of a database that has a third row since its backup."""
-    made = BackupManager(shop.engine, tmp_path / "backups")
-    made.create()
-    shop.execute("INSERT INTO note (body) VALUES ('three')", "CREATE TABLE later (id int)")
+    made = backed_up(shop, tmp_path)
+    shop.execute("CREATE TABLE later (id int)")
     return made
-
-
-def rows(shop: Owned) -> int:
-    """Return how many notes there are, as others see it."""
-    return int(shop.scalar("SELECT count(*) FROM note"))
-
-
-def dumped(shop: Owned, *options: str) -> str:
-    """Return all of the database but the catalog, as pg_dump writes it."""
-    done = subprocess.run(
-        [
-            str(shop.server.bin / "pg_dump"),
-            "--restrict-key=a",
-            "--exclude-table=backups*",
-            *options,
-        ],
-        env={
-            **os.environ,
-            "PGHOST": str(shop.server.socket),
-            "PGUSER": "postgres",
-            "PGDATABASE": shop.name,
-        },
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return done.stdout
 
 
 class TestPlainOwner(DriverSuite):

@@ -20,8 +20,8 @@ from sqlalchemy.engine import Engine
 
 from postgresql import content
 from postgresql.newest import on_newest
+from postgresql.owned import Owned
 from postgresql.server import NOBODY, Server
-from postgresql.test_postgresql_plain_owner import Owned
 from soulsense_db import BackupManager
 from soulsense_db.cli.drills import told
 from soulsense_db.drivers.postgresql import properties

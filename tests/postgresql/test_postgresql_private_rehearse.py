@@ -13,8 +13,8 @@ from alembic_project import Project
 from rehearsals import TABLES, kinds, one
 
 from postgresql.newest import on_newest
+from postgresql.owned import Owned, dumped
 from postgresql.server import Server
-from postgresql.test_postgresql_plain_owner import Owned, dumped
 from postgresql.test_postgresql_private import folder_of_servers
 from postgresql.test_postgresql_rehearse import REFUSED, by_hand
 from soulsense_db import BackupManager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,9 +15,8 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.pool import NullPool
 
 from postgresql.newest import on_newest
+from postgresql.owned import OF_KEPT, Owned, backed_up, dumped, rows, with_notes
 from postgresql.server import Server
-from postgresql.test_postgresql_kept_schemas import OF_KEPT
-from postgresql.test_postgresql_plain_owner import Owned, dumped, rows
 from soulsense_db import BackupManager
 from soulsense_db.drivers.postgresql.kept_schemas import KeptSchemas
 from soulsense_db.drivers.postgresql.schema_restore import Ready
@@ -38,25 +36,21 @@ def shop(
     request: pytest.FixtureRequest, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Owned]:
     """Return a database of a user who may make no others, with two rows."""
-    monkeypatch.setenv("PATH", f"{server.bin}:{os.environ['PATH']}")
-    with Owned(server) as made:
-        made.second = getattr(request, "param", "other")
-        made.execute(
-            "CREATE TABLE note (id serial PRIMARY KEY, body text)",
-            "INSERT INTO note (body) VALUES ('one'), ('two')",
-            f"CREATE SCHEMA {made.second}",
-            f"CREATE TABLE {made.second}.of_note (id int REFERENCES note)",
-        )
+    second = getattr(request, "param", "other")
+    with with_notes(
+        server,
+        monkeypatch,
+        f"CREATE SCHEMA {second}",
+        f"CREATE TABLE {second}.of_note (id int REFERENCES note)",
+        second=second,
+    ) as made:
         yield made
 
 
 @pytest.fixture
 def manager(shop: Owned, tmp_path: Path) -> BackupManager:
     """Return a manager of a database that has a third row since its backup."""
-    made = BackupManager(shop.engine, tmp_path / "backups", lock_timeout=8)
-    made.create()
-    shop.execute("INSERT INTO note (body) VALUES ('three')")
-    return made
+    return backed_up(shop, tmp_path, lock_timeout=8)
 
 
 @pytest.fixture

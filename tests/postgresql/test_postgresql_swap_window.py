@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,9 +14,8 @@ from sqlalchemy.pool import NullPool
 
 from postgresql import content
 from postgresql.newest import on_newest
+from postgresql.owned import OF_KEPT, Owned, backed_up, dumped, rows, with_notes
 from postgresql.server import Server
-from postgresql.test_postgresql_kept_schemas import OF_KEPT
-from postgresql.test_postgresql_plain_owner import Owned, dumped, rows
 from soulsense_db import BackupManager
 from soulsense_db.drivers import driver_for
 from soulsense_db.drivers.postgresql.kept_schemas import KeptSchemas
@@ -39,29 +37,25 @@ def shop(
     request: pytest.FixtureRequest, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Owned]:
     """Return a database of a user who may make no others, with two rows."""
-    monkeypatch.setenv("PATH", f"{server.bin}:{os.environ['PATH']}")
-    with Owned(server) as made:
-        made.second = getattr(request, "param", "other")
-        made.execute(
-            "CREATE TABLE note (id serial PRIMARY KEY, body text)",
-            "INSERT INTO note (body) VALUES ('one'), ('two')",
-            "CREATE TYPE mood AS ENUM ('fine', 'bad')",
-            "CREATE TABLE day (at date PRIMARY KEY, mood mood)",
-            "INSERT INTO day VALUES ('2026-01-01', 'fine')",
-            "CREATE VIEW days AS SELECT * FROM day",
-            f"CREATE SCHEMA {made.second}",
-            f"CREATE TABLE {made.second}.of_note (id int REFERENCES note)",
-        )
+    second = getattr(request, "param", "other")
+    with with_notes(
+        server,
+        monkeypatch,
+        "CREATE TYPE mood AS ENUM ('fine', 'bad')",
+        "CREATE TABLE day (at date PRIMARY KEY, mood mood)",
+        "INSERT INTO day VALUES ('2026-01-01', 'fine')",
+        "CREATE VIEW days AS SELECT * FROM day",
+        f"CREATE SCHEMA {second}",
+        f"CREATE TABLE {second}.of_note (id int REFERENCES note)",
+        second=second,
+    ) as made:
         yield made
 
 
 @pytest.fixture
 def manager(shop: Owned, tmp_path: Path) -> BackupManager:
     """Return a manager of a database that has a third row since its backup."""
-    made = BackupManager(shop.engine, tmp_path / "backups", lock_timeout=5)
-    made.create()
-    shop.execute("INSERT INTO note (body) VALUES ('three')")
-    return made
+    return backed_up(shop, tmp_path, lock_timeout=5)
 
 
 class Other:

@@ -12,8 +12,8 @@ import pytest
 from helpers import PROGRAMS, clean_environment
 
 from postgresql.newest import on_newest
+from postgresql.owned import Owned
 from postgresql.server import Server
-from postgresql.test_postgresql_plain_owner import Owned
 
 WITHOUT_ENTRY = 54321
 NAMES = {"USER", "LOGNAME", "LNAME", "USERNAME"}
