@@ -182,3 +182,21 @@ def does_not_start(server: Path, reason: str) -> ServerToolError:
         path=server,
         reason=reason,
     )
+
+
+def newer_server(name: str, product: str, backup: object, live: object) -> InvalidBackupError:
+    """Return the error for a backup of a newer server than that which it should go to."""
+    return InvalidBackupError(
+        f"{name} is a backup of {product} {backup}, and the server is {product} {live}: a newer "
+        "version's backup cannot be restored to an older one.",
+        hint=f"Restore it to a server of version {backup} or newer.",
+    )
+
+
+def not_what_was_dumped(name: str, reason: str) -> DatabaseDamagedError:
+    """Return the error for a restored database that is not what the backup contains."""
+    return DatabaseDamagedError(
+        f"The live database {name} is not what the backup contains ({reason}).",
+        hint="Restore again, or another backup.",
+        reason=reason,
+    )

@@ -22,7 +22,6 @@ from soulsense_db.drivers.mariadb import (
     schemas,
     snapshot,
 )
-from soulsense_db.drivers.mariadb.errors import not_what_was_dumped
 from soulsense_db.drivers.mariadb.reading import ReadingDriver
 from soulsense_db.drivers.mariadb.restore_errors import referred_to_from_elsewhere
 from soulsense_db.drivers.mariadb.row_access import MariaDBServer, rows_of
@@ -30,7 +29,7 @@ from soulsense_db.drivers.mariadb.schema import Schema
 from soulsense_db.drivers.mariadb.statements import pattern_of, quoted
 from soulsense_db.drivers.mariadb.write_lock import NoWriteLock, write_locked
 from soulsense_db.drivers.results import SnapshotInfo, WriteLock
-from soulsense_db.drivers.server_errors import missing_right
+from soulsense_db.drivers.server_errors import missing_right, not_what_was_dumped
 from soulsense_db.drivers.swapping_driver import SAFETY_BACKUP_MISSING
 from soulsense_db.progress import Progress
 

@@ -22,7 +22,6 @@ from soulsense_db.drivers.server_errors import (
 )
 from soulsense_db.errors import (
     BackupError,
-    DatabaseDamagedError,
     DatabaseLockedError,
     DatabaseUnreachableError,
     InvalidBackupError,
@@ -372,23 +371,5 @@ def not_loaded(name: str, reason: str) -> InvalidBackupError:
     return InvalidBackupError(
         f"Invalid backup file: {name} cannot be loaded ({reason}).",
         hint="It is damaged, or of another server, or needs what this one lacks: users, say.",
-        reason=reason,
-    )
-
-
-def newer_server(name: str, backup: str, live: str) -> InvalidBackupError:
-    """Return the error for a backup of a newer server than that which it should go to."""
-    return InvalidBackupError(
-        f"{name} is a backup of MariaDB {backup}, and the server is MariaDB {live}: a newer "
-        "version's backup cannot be restored to an older one.",
-        hint=f"Restore it to a server of version {backup} or newer.",
-    )
-
-
-def not_what_was_dumped(name: str, reason: str) -> DatabaseDamagedError:
-    """Return the error for a restored database that is not what the backup contains."""
-    return DatabaseDamagedError(
-        f"The live database {name} is not what the backup contains ({reason}).",
-        hint="Restore again, or another backup.",
         reason=reason,
     )

@@ -21,7 +21,6 @@ from soulsense_db.drivers.mariadb import foreign_dump, inventory, rights, schema
 from soulsense_db.drivers.mariadb.errors import (
     events_would_run,
     live_errors,
-    newer_server,
     not_loaded,
 )
 from soulsense_db.drivers.mariadb.foreign_dump import ForeignDump, Made
@@ -29,6 +28,7 @@ from soulsense_db.drivers.mariadb.login import Login
 from soulsense_db.drivers.mariadb.statements import execute, scalar
 from soulsense_db.drivers.mariadb.tools import Tools, series
 from soulsense_db.drivers.results import SnapshotInfo
+from soulsense_db.drivers.server_errors import newer_server
 from soulsense_db.errors import BackupError
 from soulsense_db.notices import cleaning_up
 from soulsense_db.progress import Progress
@@ -62,7 +62,7 @@ def adopt(
     dump = foreign_dump.read(source)
     version = dump.version.partition("-")[0]
     if version and series(version) > series(tools.version):
-        raise newer_server(source.name, version, tools.version)
+        raise newer_server(source.name, "MariaDB", version, tools.version)
     schema = schemas.new_name(login.database)
     own = replace(login, database=schema)
     with _new_schema(own, schema, live=login.database, name=name):

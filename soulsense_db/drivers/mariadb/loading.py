@@ -9,11 +9,11 @@ from pathlib import Path
 from soulsense_db.drivers.mariadb import archive, inventory, obstacles, programs
 from soulsense_db.drivers.mariadb.archive import Description, Section
 from soulsense_db.drivers.mariadb.contents import NAME, name_of
-from soulsense_db.drivers.mariadb.errors import newer_server, refused_by_server
+from soulsense_db.drivers.mariadb.errors import refused_by_server
 from soulsense_db.drivers.mariadb.login import Login
 from soulsense_db.drivers.mariadb.statements import quoted
 from soulsense_db.drivers.mariadb.tools import Tools, series
-from soulsense_db.drivers.server_errors import damaged_backup
+from soulsense_db.drivers.server_errors import damaged_backup, newer_server
 
 _TEXT = rb"'(?:[^'\\]|\\.|'')*'"
 _USER = rb"`(?:[^`]|``)*`(?:@`(?:[^`]|``)*`)? "
@@ -26,7 +26,7 @@ _DEFINER_OF_ROUTINE = re.compile(rb"(?m)^CREATE DEFINER=" + _USER)
 def require_version(source: Path, description: Description, tools: Tools) -> None:
     """Raise for a backup of a newer server: its statements need not be known to an older one."""
     if series(description.version) > series(tools.version):
-        raise newer_server(source.name, description.version, tools.version)
+        raise newer_server(source.name, "MariaDB", description.version, tools.version)
 
 
 def fill(

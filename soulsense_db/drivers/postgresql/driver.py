@@ -25,16 +25,12 @@ from soulsense_db.drivers.postgresql import (
 )
 from soulsense_db.drivers.postgresql.asking import first_rows
 from soulsense_db.drivers.postgresql.databases import exclusive
-from soulsense_db.drivers.postgresql.errors import (
-    live_errors,
-    missing_parts,
-    not_what_was_dumped,
-)
+from soulsense_db.drivers.postgresql.errors import live_errors, missing_parts
 from soulsense_db.drivers.postgresql.reading import ReadingDriver
 from soulsense_db.drivers.postgresql.row_access import PostgreSQLServer, rows_of
 from soulsense_db.drivers.postgresql.write_lock import write_locked
 from soulsense_db.drivers.results import SnapshotInfo, WriteLock
-from soulsense_db.drivers.server_errors import replaced_is_gone
+from soulsense_db.drivers.server_errors import not_what_was_dumped, replaced_is_gone
 from soulsense_db.drivers.swapping_driver import SAFETY_BACKUP_MISSING
 from soulsense_db.errors import BackupError, DatabaseFileNotFoundError
 from soulsense_db.notices import log_ignored

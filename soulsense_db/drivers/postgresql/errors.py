@@ -26,7 +26,6 @@ from soulsense_db.drivers.server_errors import (
 )
 from soulsense_db.errors import (
     BackupError,
-    DatabaseDamagedError,
     DatabaseFileNotFoundError,
     DatabaseLockedError,
     DatabaseUnreachableError,
@@ -334,24 +333,6 @@ def no_foreign_money(name: str) -> InvalidBackupError:
         f"{name} has columns of type money, and does not tell with which lc_monetary they were "
         "written.",
         hint="Restore it with pg_restore to a database with that setting, and back that one up.",
-    )
-
-
-def newer_server(name: str, backup: int, live: int) -> InvalidBackupError:
-    """Return the error for a backup of a newer server than that which it should go to."""
-    return InvalidBackupError(
-        f"{name} is a backup of PostgreSQL {backup}, and the server is PostgreSQL {live}: a newer "
-        "version's backup cannot be restored to an older one.",
-        hint=f"Restore it to a server of version {backup} or newer.",
-    )
-
-
-def not_what_was_dumped(name: str, reason: str) -> DatabaseDamagedError:
-    """Return the error for a restored database that is not what the backup contains."""
-    return DatabaseDamagedError(
-        f"The live database {name} is not what the backup contains ({reason}).",
-        hint="Restore again, or another backup.",
-        reason=reason,
     )
 
 

@@ -16,10 +16,7 @@ from soulsense_db.drivers.postgresql.databases import (
     new_database,
     tidy_up,
 )
-from soulsense_db.drivers.postgresql.errors import (
-    live_errors,
-    newer_server,
-)
+from soulsense_db.drivers.postgresql.errors import live_errors
 from soulsense_db.drivers.postgresql.kept import kept_of
 from soulsense_db.drivers.postgresql.login import Login
 from soulsense_db.drivers.postgresql.properties import copy_properties
@@ -30,7 +27,7 @@ from soulsense_db.drivers.postgresql.tool_errors import refused_by_server
 from soulsense_db.drivers.postgresql.tools import Tools
 from soulsense_db.drivers.postgresql.write_lock import PostgreSQLWriteLock
 from soulsense_db.drivers.results import WriteLock
-from soulsense_db.drivers.server_errors import damaged_backup
+from soulsense_db.drivers.server_errors import damaged_backup, newer_server
 from soulsense_db.notices import cleaning_up
 from soulsense_db.progress import Progress
 
@@ -74,7 +71,7 @@ def fill(
 def require_version(source: Path, description: archive.Description, tools: Tools) -> None:
     """Raise for a backup of a newer server: its statements need not be known to an older one."""
     if description.version > tools.version:
-        raise newer_server(source.name, description.version, tools.version)
+        raise newer_server(source.name, "PostgreSQL", description.version, tools.version)
 
 
 @dataclass(frozen=True, slots=True)
