@@ -10,6 +10,8 @@ from contextlib import contextmanager
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
+from soulsense_db import BackupManager
+
 # The databases that a restore keeps for an undo: their comment says of which database they are.
 _KEPT = {
     "postgresql": "SELECT datname, shobj_description(oid, 'pg_database') FROM pg_database "
@@ -21,15 +23,24 @@ _KEPT["mysql"] = _KEPT["mariadb"]
 _ENDINGS = {"postgresql": (), "mariadb": ("_old", "_new"), "mysql": ("_old", "_new")}
 
 
-class NotEmptyError(Exception):
-    """The database of the user's has tables: the tour would mix its own with them."""
+class UnusableError(Exception):
+    """The database is none of a server, or has tables: the tour would mix its own with them."""
 
 
-def require_empty(engine: sa.Engine) -> None:
-    """Raise :class:`NotEmptyError` for a database with a table."""
+def require_server(engine: sa.Engine) -> None:
+    """Raise :class:`UnusableError` for what is no empty database of a server.
+
+    Raises an error of soulsense_db's, which says what to do, where the server cannot be reached.
+    """
+    if engine.dialect.name not in _KEPT:
+        raise UnusableError(
+            "--url names no database of a server. Without it, the tour makes an SQLite file of its "
+            "own, in a temporary folder."
+        )
+    BackupManager(engine).live.size()
     found = sa.inspect(engine).get_table_names()
     if found:
-        raise NotEmptyError(
+        raise UnusableError(
             f"the database has the table {found[0]}. Name an empty one: the tour fills it, and "
             "drops its own tables at the end."
         )

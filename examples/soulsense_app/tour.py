@@ -27,7 +27,7 @@ import sqlalchemy as sa
 from alembic.util import CommandError
 from app_copy import EXAMPLE, AppCopy
 from models import JournalEntry, User
-from server_copy import NotEmptyError, leave_empty, require_empty
+from server_copy import UnusableError, leave_empty, require_server
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
@@ -57,7 +57,7 @@ class Tour:
     def run(self) -> None:
         """Run all steps."""
         if self._server:
-            require_empty(self._app.engine)
+            require_server(self._app.engine)
         try:
             self._fill()
             self._upgrade()
@@ -287,7 +287,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with tempfile.TemporaryDirectory(prefix="soulsense_tour_") as folder:
             Tour(Path(folder).resolve(), server_engine(url) if url else None).run()
-    except (TourError, NotEmptyError, BackupError, CommandError, SQLAlchemyError, OSError) as error:
+    except (TourError, UnusableError, BackupError, CommandError, SQLAlchemyError, OSError) as error:
         print(f"\nThe tour failed: {error}", file=sys.stderr)
         return 1
     print("\nEverything above was read from the database and checked.")

@@ -8,11 +8,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 from importlib import import_module
-from types import ModuleType
+from types import FrameType, ModuleType
 
 from soulsense_db.drivers.rehearsal import Led
 
 _POOL = "sqlalchemy.pool"
+_SPAWN = "greenlet_spawn"  # of SQLAlchemy, whose local `context` is the greenlet that waits
 
 _led: list[Led] = []
 
@@ -63,9 +64,18 @@ class Leading:
 
 def _is_made_by_an_engine() -> bool:
     """Whether the call comes from a pool: from the ``creator`` of an engine."""
-    frame = sys._getframe(1)
+    return _is_of_a_pool(sys._getframe(1))
+
+
+def _is_of_a_pool(frame: FrameType | None) -> bool:
+    """Whether a pool is among those who called ``frame``, or wait for it in another greenlet."""
     while frame is not None:
         if str(frame.f_globals.get("__name__", "")).startswith(_POOL):
             return True
-        frame = frame.f_back  # type: ignore[assignment]  # of the outermost one it is None
+        # What an async library awaits runs in the event loop; its pool is suspended meanwhile.
+        if frame.f_code.co_name == _SPAWN and "context" in frame.f_locals:
+            suspended = getattr(frame.f_locals["context"], "gr_frame", None)
+            if _is_of_a_pool(suspended):
+                return True
+        frame = frame.f_back
     return False

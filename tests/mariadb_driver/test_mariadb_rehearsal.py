@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -335,6 +336,21 @@ def test_each_connection_is_led_to_the_copy(project: Project, database: Database
     assert "It was led to the copy." in one(report, "bypass").sentence
     (changed,) = [each for each in report.findings if each.kind == "values_changed"]
     assert changed.sentence == "1 value of entry.text changed."
+
+
+def test_an_async_engine_is_an_engine(database: Database, tmp_path: Path) -> None:
+    """Its connection is Alembic's own: no finding; and a step that fails is told by its line."""
+    url = database.server.url(database.name, dialect="mysql", driver="asyncmy")
+    project = project_on(database, tmp_path / "project", template="async", url=url)
+    project.revision("first", None, TABLES)
+    project.upgrade("first")
+    project.revision("second", "first", 'op.add_column("entry", sa.Column("note", sa.Text))')
+    assert rehearsed(project, database).findings == ()
+    project.revision("third", "second", "\nop.execute('SELECT 1 FROM none')")
+    failure = rehearsed(project, database).failure
+    assert failure is not None
+    script = next(project.folder.glob("mig/versions/*third*.py")).name
+    assert re.search(rf"\({re.escape(script)}, line \d+\)", failure.what)
 
 
 def runs(number: int) -> bool:

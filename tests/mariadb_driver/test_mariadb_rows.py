@@ -326,7 +326,7 @@ _CONDITIONS = {
     "id = 1 /*": "not one SQL expression",
     "id = ?": "not one SQL expression",
     "id = \0": "NUL",
-    "nme = 'x'": "Unknown column|cannot be used",
+    "nme = 'x'": "Unknown column .nme.",
     "nextval(num) > 0": "may only read|cannot be used",
 }
 

@@ -347,6 +347,7 @@ def _where(error: BaseException) -> str:
             frame
             for frame in traceback.extract_tb(one.__traceback__)
             if not frame.filename.startswith(theirs)
+            and not frame.filename.endswith(".pyx")  # of a library in C, wherever it was built
         ]
         if frames:
             return f"{Path(frames[-1].filename).name}, line {frames[-1].lineno}"

@@ -37,7 +37,7 @@ LOCK_TIMEOUT = 1205
 
 # Codes of https://mariadb.com/kb/en/mariadb-error-codes/ whose messages quote names alone.
 _NAMES_ALONE = frozenset(
-    {1044, 1045, 1049, 1050, 1051, 1114, 1142, 1143, 1146, 1153, 1227, 1290, 1305, 1370, 1698}
+    {1044, 1045, 1049, 1050, 1051, 1054, 1114, 1142, 1143, 1146, 1153, 1227, 1290, 1305, 1370, 1698}
     | {2002, 2003, 2005, 2026, 4161}
 )
 _OF_A_PROGRAM = re.compile(
