@@ -16,7 +16,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from sqlalchemy.engine import URL, Connection
+from sqlalchemy import create_engine
+from sqlalchemy.engine import URL, Connection, Engine
 
 from soulsense_db import fs
 from soulsense_db.drivers.diff_report import DiffReport
@@ -62,12 +63,12 @@ class Driver(RequiredMethods):
     """Bytes of the longest path of a file that the driver opens; None: as the system allows."""
 
     @classmethod
-    def url_for_commands(cls, url: URL) -> URL:
-        """Return ``url`` with a Python driver that needs no event loop, and is installed.
+    def engine_for_commands(cls, url: URL) -> Engine:
+        """Return an engine on ``url``, with a Python driver that needs no event loop.
 
-        By default the one that SQLAlchemy takes where none is named.
+        By default with the one that SQLAlchemy takes where none is named.
         """
-        return url.set(drivername=cls.dialect)
+        return create_engine(url.set(drivername=cls.dialect))
 
     @classmethod
     def rehearsal(cls) -> RehearsalSupport | None:

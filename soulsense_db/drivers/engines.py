@@ -27,6 +27,11 @@ if TYPE_CHECKING:
         | async_scoped_session[Any]
     )
 
+CONNECT_SECONDS = 10
+"""How long a server may take to let somebody in, where the application says nothing of that.
+
+One that is stuck, or a firewall, may take a connection and then say nothing.
+"""
 _EXPECTED = "engine must be an Engine, an AsyncEngine, or a session or sessionmaker bound to one"
 
 

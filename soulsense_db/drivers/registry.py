@@ -102,12 +102,12 @@ def engine_for(url: str) -> Engine:
     name = parsed.drivername.partition("+")[2]
     if name and name not in supported:
         raise other_library(parsed.drivername, dialect, supported)
-    return _make_engine(driver_class.url_for_commands(parsed))
+    return _make_engine(driver_class, parsed)
 
 
-def _make_engine(url: sa.URL) -> Engine:
+def _make_engine(driver_class: type[Driver], url: sa.URL) -> Engine:
     try:
-        return sa.create_engine(url)
+        return driver_class.engine_for_commands(url)
     # Also what its options cannot be, and an OSError without a current directory.
     except (ImportError, OSError, TypeError, ValueError, sa.exc.ArgumentError) as error:
         # A traceback would tell what reason_of does not.

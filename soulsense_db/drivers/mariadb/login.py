@@ -14,6 +14,7 @@ from ssl import SSLContext
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy import event
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
@@ -21,7 +22,7 @@ from sqlalchemy.util import greenlet_spawn
 
 from soulsense_db import fs
 from soulsense_db.drivers import tls
-from soulsense_db.drivers.engines import given_to_library, private_engine
+from soulsense_db.drivers.engines import CONNECT_SECONDS, given_to_library, private_engine
 from soulsense_db.drivers.event_loop import EventLoop
 from soulsense_db.drivers.lost_sessions import closed_quietly
 from soulsense_db.drivers.mariadb.errors import (
@@ -69,10 +70,10 @@ class Login:
     def engine(self, database: str | None) -> Engine:
         """Return an engine on ``database`` of the same server, on none with None; without pool."""
         dbapi: Any = import_module(_LIBRARIES[self.python_driver])
-        given = dict(self.keywords) | {"charset": "utf8mb4"}
+        given = limits_of(self.python_driver, self.keywords) | {"charset": "utf8mb4"}
         if database is not None:
             given["database"] = database
-        return sa.create_engine(
+        engine = sa.create_engine(
             f"mysql+{self.python_driver}://",
             creator=lambda: dbapi.connect(**given),
             poolclass=NullPool,
@@ -80,6 +81,8 @@ class Login:
             isolation_level="AUTOCOMMIT",
             execution_options={"no_parameters": True},
         )
+        _without_limit_when_connected(engine)
+        return engine
 
     @contextmanager
     def connected(
@@ -197,6 +200,39 @@ def connect(engine: Engine, *, name: str) -> Connection:
     except OSError as error:  # not of the database's library
         reason = f"a certificate, or its key: {error.strerror or error}"
         raise unreachable(name, reason) from error
+
+
+def engine_that_gives_up(url: sa.URL, library: str) -> Engine:
+    """Return an engine that gives up on a server which lets nobody in."""
+    limits = limits_of(library, {})
+    given = {name: value for name, value in limits.items() if name not in url.query}
+    engine = sa.create_engine(url, connect_args=given)
+    _without_limit_when_connected(engine)
+    return engine
+
+
+def limits_of(library: str, keywords: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a library is told to give up, and ``keywords``, which may say so themselves.
+
+    MySQL's connector has a limit itself. That of PyMySQL ends with the connection: the server's
+    first answer is one that it reads like any other.
+    """
+    seconds = keywords.get("connect_timeout", CONNECT_SECONDS)
+    limits = {
+        "pymysql": {"connect_timeout": seconds, "read_timeout": int(seconds)},
+        "mysqldb": {"connect_timeout": seconds},
+    }
+    return {**limits.get(library, {}), **keywords}
+
+
+def _without_limit_when_connected(engine: Engine) -> None:
+    """Have connections of PyMySQL wait for answers as long as it takes, once they are in."""
+
+    def wait_on(connection: Any, _record: object) -> None:
+        if hasattr(connection, "_read_timeout"):
+            connection._read_timeout = None
+
+    event.listen(engine, "connect", wait_on)
 
 
 def use_utf8mb4(connection: Connection) -> None:

@@ -28,6 +28,7 @@ from soulsense_db.drivers.mariadb.leases import Lease
 from soulsense_db.drivers.mariadb.login import (
     Login,
     connect,
+    engine_that_gives_up,
     library_for,
     login_of,
     seconds,
@@ -62,10 +63,12 @@ class ReadingDriver(BackupFiles):
     # What it is
 
     @classmethod
-    def url_for_commands(cls, url: sa.URL) -> sa.URL:
-        """Name the URL's own library, or one that is installed: SQLAlchemy's need not be."""
-        named = url.drivername.partition("+")[2]
-        return url.set(drivername=f"{url.get_backend_name()}+{library_for(named)}")
+    def engine_for_commands(cls, url: sa.URL) -> Engine:
+        """Take the URL's own library, or one that is installed: SQLAlchemy's need not be."""
+        library = library_for(url.drivername.partition("+")[2])
+        return engine_that_gives_up(
+            url.set(drivername=f"{url.get_backend_name()}+{library}"), library
+        )
 
     @property
     def database(self) -> str:

@@ -20,7 +20,7 @@ from sqlalchemy.pool import NullPool
 from sqlalchemy.util import greenlet_spawn
 
 from soulsense_db.drivers import tls
-from soulsense_db.drivers.engines import given_to_library, private_engine
+from soulsense_db.drivers.engines import CONNECT_SECONDS, given_to_library, private_engine
 from soulsense_db.drivers.event_loop import EventLoop
 from soulsense_db.drivers.lost_sessions import closed_quietly
 from soulsense_db.drivers.postgresql.errors import (
@@ -216,6 +216,11 @@ class Login:
         raise no_maintenance(name, refused)
 
 
+def has_own_limit(given: Mapping[str, Any]) -> bool:
+    """Whether these parameters, or the environment, limit how long it takes to connect."""
+    return "connect_timeout" in given or "PGCONNECT_TIMEOUT" in os.environ
+
+
 @functools.lru_cache(maxsize=_MOST_ENGINES)
 def _engine(library: str, parameters: tuple[tuple[str, str], ...]) -> Engine:
     """Return the engine that connects with ``library``: a new one would ask each server anew."""
@@ -225,6 +230,8 @@ def _engine(library: str, parameters: tuple[tuple[str, str], ...]) -> Engine:
         "application_name": _NAME,
         "client_encoding": "UTF8",
     }
+    if not has_own_limit(given):
+        given["connect_timeout"] = CONNECT_SECONDS
     if library == "psycopg":
         given["prepare_threshold"] = None  # behind a pooler, the next one may not know them
     return sa.create_engine(

@@ -15,6 +15,7 @@ from sqlalchemy.engine import Connection, Engine
 
 from soulsense_db import fs
 from soulsense_db.drivers.dump_pair import DumpSide
+from soulsense_db.drivers.engines import CONNECT_SECONDS
 from soulsense_db.drivers.postgresql import (
     archive,
     contents,
@@ -28,6 +29,7 @@ from soulsense_db.drivers.postgresql.holders import CHANGING, naming_holders
 from soulsense_db.drivers.postgresql.login import (
     Login,
     connect,
+    has_own_limit,
     installed_library,
     login_of,
 )
@@ -76,8 +78,8 @@ class ReadingDriver(SwappingDriver[archive.Description, Prepared | Ready]):
         self._tools: Tools | None = None
 
     @classmethod
-    def url_for_commands(cls, url: sa.URL) -> sa.URL:
-        """Return ``url`` with the library that it names, or with another where that is missing.
+    def engine_for_commands(cls, url: sa.URL) -> Engine:
+        """Return an engine with the library that ``url`` names, or another where that is missing.
 
         What SQLAlchemy takes where none is named depends on its version.
         """
@@ -86,7 +88,10 @@ class ReadingDriver(SwappingDriver[archive.Description, Prepared | Ready]):
         query = dict(url.query)
         if "ssl" in query:  # as asyncpg calls it
             query["sslmode"] = query.pop("ssl")
-        return url.set(drivername=f"{cls.dialect}+{library}", query=query)
+        return sa.create_engine(
+            url.set(drivername=f"{cls.dialect}+{library}", query=query),
+            connect_args={} if has_own_limit(query) else {"connect_timeout": CONNECT_SECONDS},
+        )
 
     # What it is
 
