@@ -100,6 +100,47 @@ def test_an_encoding_stays(server: Server, encoding: str, tmp_path: Path) -> Non
         comes_back(server, "app", tmp_path, connect_args={"client_encoding": "utf8"})
 
 
+WRITTEN = r"""CREATE TABLE written (id integer PRIMARY KEY, "all" text DEFAULT '\\ €', raw bytea);
+    INSERT INTO written VALUES (1, '\\ €', '\\x00ff5c');
+    CREATE VIEW "to" AS SELECT * FROM written WHERE raw <> '\\xff' AND "all" <> '\\';
+    ALTER TABLE written OWNER TO app_owner; ALTER VIEW "to" OWNER TO app_owner;"""
+
+
+@on_newest
+@pytest.mark.parametrize("may_create", [True, False])
+def test_how_a_role_writes_values_is_no_part_of_them(
+    server: Server, may_create: bool, tmp_path: Path
+) -> None:
+    """The role's encoding may lack characters of the database; its forms of values are its own."""
+    settings = {
+        "client_encoding": "'LATIN1'",
+        "bytea_output": "'escape'",
+        "quote_all_identifiers": "on",
+        "standard_conforming_strings": "off",
+    }
+    ours = "CREATEDB" if may_create else "NOCREATEDB"
+    content.psql(server, "postgres", f"ALTER ROLE app_owner {ours}")
+    try:
+        with content.database(server, "app", options="OWNER app_owner", content=WRITTEN):
+            engine = content.engine_on(server, "app", user="app_owner")
+            manager = BackupManager(engine, tmp_path, catalog=False)
+            before, facts = manager.create(), content.facts(server, "app")
+            for name, value in settings.items():
+                content.psql(server, "postgres", f"ALTER ROLE app_owner SET {name} = {value}")
+            assert manager.compare(before).identical
+            info = manager.create()
+            found = manager.diff(before, info)
+            assert not found.schema
+            assert not any(one.added or one.removed or one.changed for one in found.tables)
+            assert manager.verify(info, level="drill")
+            content.psql(server, "app", 'DROP VIEW "to"; DELETE FROM written')
+            assert manager.restore(info).verified
+            assert content.facts(server, "app") == facts
+    finally:
+        reset = "ALTER ROLE app_owner NOCREATEDB; ALTER ROLE app_owner RESET ALL"
+        content.psql(server, "postgres", reset)
+
+
 def test_a_locale_of_icu_stays(server: Server, tmp_path: Path) -> None:
     """A database whose order is that of ICU is made so again."""
     try:

@@ -154,9 +154,13 @@ def schema_of_archive(
         return Schema(version, _without_note(_items(output)))
 
 
-def schema_of_database(tools: Tools, environment: Mapping[str, str]) -> Schema:
-    """Return the parts of the schema of the database that ``environment`` leads to."""
-    arguments = ("--schema-only", "--no-password", "--no-subscriptions", WITHOUT_KEPT)
+def schema_of_database(tools: Tools, environment: Mapping[str, str], *, encoding: str) -> Schema:
+    """Return the parts of the schema of the database that ``environment`` leads to.
+
+    ``encoding``: of the database, by the server's name.
+    """
+    written = (f"--encoding={encoding}", "--no-subscriptions", WITHOUT_KEPT)
+    arguments = ("--schema-only", "--no-password", *written)
     with tools.reading("pg_dump", *arguments, environment=environment) as output:
         return Schema(tools.version, _without_note(_items(output)))
 

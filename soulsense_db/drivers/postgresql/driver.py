@@ -313,7 +313,7 @@ class PostgreSQLDriver(ReadingDriver):
     def check_loaded(self, schema: object) -> None:
         """Compare the live database's schema with ``schema``, as the same program writes it."""
         assert isinstance(schema, contents.Schema)
-        found = contents.schema_of_database(self.tools(), self._login().environment())
+        found = self.schema_of_live()
         if missing := schema.missing_in(found):
             raise not_what_was_dumped(self.database, missing_parts(missing))
 

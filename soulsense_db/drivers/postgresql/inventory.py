@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,6 +95,7 @@ _SHARED = sa.text("""
             WHERE setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = :name)))
     ))
 """)
+_ENCODING = sa.text("SELECT pg_catalog.getdatabaseencoding()")
 _VERSION = "SELECT current_setting('server_version_num')::int / 10000"
 
 
@@ -212,6 +214,11 @@ def version(connection: Connection) -> int:
     return int(connection.scalar(sa.text(_VERSION)) or 0)
 
 
+def encoding(connection: Connection) -> str:
+    """Return the encoding of the database, by the server's name."""
+    return str(connection.scalar(_ENCODING))
+
+
 def counts(connection: Connection, found: Sequence[Found]) -> list[int]:
     """Return how many rows each of the tables has."""
     return [
@@ -246,18 +253,37 @@ def has_money(connection: Connection) -> bool:
 
 
 _ADVERSE = sa.text("""
-    SELECT s.name, w.value FROM pg_settings s JOIN
-    (VALUES ('default_transaction_read_only', 'off'), ('array_nulls', 'on')) AS w (name, value)
+    SELECT s.name, w.value FROM pg_settings s
+    JOIN jsonb_each_text(CAST(:wanted AS jsonb)) AS w (name, value)
     USING (name) WHERE s.reset_val <> w.value
 """)
+# With the one, nothing is written; with the other, a NULL in an array is read as a text.
+_TO_LOAD = {"default_transaction_read_only": "off", "array_nulls": "on"}
+# What pg_dump leaves as it is for the role or the database, and writes values and statements by:
+# the same content would be another text.
+_TO_DUMP = {
+    "bytea_output": "hex",
+    "quote_all_identifiers": "off",
+    "standard_conforming_strings": "on",
+}
 
 
-def adverse_settings(connection: Connection) -> dict[str, str]:
-    """Return the settings that a new session of this user must not have, with what is right.
+def adverse_to_load(connection: Connection) -> dict[str, str]:
+    """Return the settings that a session must not have that loads, with what is right.
 
-    With the one, nothing is written; with the other, a NULL in an array is read as a text.
+    Only those that a new session of this user would have: a pooler may take no settings.
     """
-    return {str(name): str(value) for name, value in connection.execute(_ADVERSE)}
+    return _adverse(connection, _TO_LOAD)
+
+
+def adverse_to_dump(connection: Connection) -> dict[str, str]:
+    """Return those that a session of ``pg_dump`` must not have, in the same way."""
+    return _adverse(connection, _TO_DUMP)
+
+
+def _adverse(connection: Connection, wanted: Mapping[str, str]) -> dict[str, str]:
+    found = connection.execute(_ADVERSE, {"wanted": json.dumps(dict(wanted))})
+    return {str(name): str(value) for name, value in found}
 
 
 def lock(found: Sequence[Found], mode: str) -> str | None:

@@ -305,11 +305,19 @@ class ReadingDriver(SwappingDriver[archive.Description, Prepared | Ready]):
         tools = self._tools_to_read(description)
         return contents.schema_of_archive(tools, source, description.version, dict(os.environ))
 
+    def schema_of_live(self) -> contents.Schema:
+        """Return the statements of the live database's schema now, written in the same way."""
+        with self._connected() as connection:
+            encoding = inventory.encoding(connection)
+            settings = inventory.adverse_to_dump(connection)
+        environment = self._login().environment(settings=settings)
+        return contents.schema_of_database(self.tools(), environment, encoding=encoding)
+
     # Comparing
 
     def has_schema_of(self, backup: Path, *, ignore: Collection[str]) -> bool:
         """Compare the statements that the archive has with those of the live database now."""
-        live = contents.schema_of_database(self.tools(), self.environment())
+        live = self.schema_of_live()
         with self._connected() as connection:
             ignored = [
                 one

@@ -50,7 +50,7 @@ def fill(
     with login.connected(target, name=name) as connection:
         for schema in set(inventory.schemas(connection)) - set(description.schemas):
             execute(connection, f"DROP SCHEMA {quoted(schema)}")
-        settings |= inventory.adverse_settings(connection)
+        settings |= inventory.adverse_to_load(connection)
     with refused_by_server(source.name):
         tools.run(
             "pg_restore",

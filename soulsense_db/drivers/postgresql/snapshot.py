@@ -203,11 +203,14 @@ def _write_once(
         patience = min(lock_timeout, _TOOL_WAIT_SECONDS)
         arguments = (
             *_FORMAT,
+            # Not that of the role or the database, which may not have all of its characters.
+            f"--encoding={made.locale.encoding}",
             f"--snapshot={moment.name}",
             f"--lock-wait-timeout={max(1, int(patience * 1000))}",
             *part.switches,
         )
-        environment = login.environment(settings=MONEY if has_money else None)
+        settings = inventory.adverse_to_dump(moment.connection) | (MONEY if has_money else {})
+        environment = login.environment(settings=settings)
         done = staged = 0
         written = quick_checksum()
 
