@@ -151,6 +151,47 @@ def test_a_large_object_that_the_user_may_not_read_keeps_a_restore_from_being_ma
     assert owned.scalar("SELECT id FROM note") == 2
 
 
+HIDES = (
+    "ALTER TABLE note ENABLE ROW LEVEL SECURITY",
+    "ALTER TABLE note FORCE ROW LEVEL SECURITY",
+)
+DENIES = ("REVOKE SELECT ON note FROM CURRENT_USER",)
+HELPS = {
+    HIDES: (
+        "ALTER ROLE {} BYPASSRLS;",
+        "   Or, as its owner: ALTER TABLE public.note NO FORCE ROW LEVEL SECURITY;",
+    ),
+    DENIES: ("GRANT pg_read_all_data TO {};", ""),
+}
+
+
+@pytest.mark.parametrize("may_create", [True, False])
+@pytest.mark.parametrize("done", HELPS, ids=["hidden", "denied"])
+def test_a_table_that_the_user_may_not_read_keeps_a_restore_from_being_made(
+    owned: Owned, tmp_path: Path, done: tuple[str, ...], may_create: bool
+) -> None:
+    """It may be the owner's own: the replaced rows could not be copied, nor undone."""
+    given, otherwise = (one.format(owned.user) for one in HELPS[done])
+    owned.administer(f"ALTER SCHEMA public OWNER TO {owned.user}")
+    owned.maintain(f"ALTER ROLE {owned.user} {'CREATEDB' if may_create else 'NOCREATEDB'}")
+    manager = BackupManager(owned.engine, tmp_path / "backups")
+    backup = manager.create()
+    owned.execute("UPDATE note SET id = 2", *done)
+    (problem,) = manager.can_restore(backup).problems
+    assert problem.hint == f"As an administrator: {given}{otherwise}"
+    with pytest.raises(MissingRightError, match=r"public\.note, and what a restore replaces"):
+        manager.restore(backup)
+    with pytest.raises(MissingRightError) as caught:
+        manager.create()
+    assert given in caught.value.hint
+    owned.maintain(given)
+    assert owned.scalar("SELECT id FROM note") == 2
+    assert manager.restore(backup).verified
+    assert owned.scalar("SELECT id FROM note") == 1
+    manager.undo_restore()
+    assert owned.scalar("SELECT id FROM note") == 2
+
+
 def test_a_limit_that_is_too_low_for_a_dump_keeps_no_safety_backup_from_being_made(
     owned: Owned, tmp_path: Path
 ) -> None:

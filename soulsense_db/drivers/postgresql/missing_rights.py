@@ -55,6 +55,7 @@ _ALLOWED_BY = (
         re.compile("role whose process is being terminated|to terminate process"),
         f"GRANT pg_signal_backend TO {_USER};",
     ),
+    (re.compile("affected by row-level security policy"), f"ALTER ROLE {_USER} BYPASSRLS;"),
     (re.compile("permission denied for table"), _READS),
     (re.compile("permission denied for schema"), _READS),
     # Who gives something to a role has to be a member of it.
@@ -93,6 +94,20 @@ def not_member(name: str, owners: Sequence[str], user: str) -> MissingRightError
         f"what others own is restored as theirs: {', '.join(owners)}",
         statement=" ".join(f"GRANT {one} TO {user};" for one in owners),
     )
+
+
+def cannot_be_copied(name: str, table: str, user: str, *, is_hidden: bool) -> MissingRightError:
+    """Return the error for what a restore replaces and the user may not read. Names as quoted.
+
+    ``is_hidden``: policies hide rows of the table from him.
+    """
+    denied = f"policies hide rows of {table}" if is_hidden else f"{user} may not read {table}"
+    reason = f"{denied}, and what a restore replaces has to be in the safety backup"
+    right = f"ALTER ROLE {user} BYPASSRLS;" if is_hidden else f"GRANT pg_read_all_data TO {user};"
+    hint = f"As an administrator: {right}"
+    if is_hidden:
+        hint += f"   Or, as its owner: ALTER TABLE {table} NO FORCE ROW LEVEL SECURITY;"
+    return MissingRightError(f"A right is missing on {name} ({reason}).", hint=hint, reason=reason)
 
 
 def owned_by_superuser(name: str, owner: str, thing: str) -> MissingRightError:

@@ -8,8 +8,10 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from soulsense_db.drivers.postgresql.errors import tied_to
+from soulsense_db.drivers.postgresql.inventory import DUMPED
 from soulsense_db.drivers.postgresql.login import Login
 from soulsense_db.drivers.postgresql.missing_rights import (
+    cannot_be_copied,
     not_member,
     others_connected,
     owned_by_superuser,
@@ -65,6 +67,17 @@ _SUPERUSERS = sa.text(
 )
 _GUEST_SECONDS = 1.0
 _LOOK_SECONDS = 0.05
+# Rows of a partitioned table are those of its partitions, whose own policies pg_dump meets.
+_UNREADABLE = sa.text(f"""
+    SELECT c.oid::regclass::text, quote_ident(current_user),
+        has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT')
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE {DUMPED} AND c.relpersistence <> 't' AND (
+        c.relkind IN ('r', 'p', 'S') AND NOT (has_schema_privilege(n.oid, 'USAGE')
+            AND has_table_privilege(c.oid, 'SELECT'))
+        OR c.relkind = 'r' AND c.relrowsecurity AND row_security_active(c.oid))
+    ORDER BY n.nspname, c.relname LIMIT 1
+""")  # noqa: S608 - a constant
 _OWNED_TOO = "".join(
     f"UNION ALL SELECT '{catalog}'::regclass, o.oid,"  # noqa: S608 - of a table of ours
     f" (pg_identify_object('{catalog}'::regclass, o.oid, 0)).identity, o.{schema}, o.{owner}"
@@ -167,6 +180,17 @@ def require_owners(connection: Connection, *, name: str) -> None:
     for one in owned:
         if not one.may_create:
             raise owner_may_not_create(name, one.owner, one.thing, one.schema)
+
+
+def require_copyable(connection: Connection, *, name: str) -> None:
+    """Raise where the user may not read all that a restore replaces.
+
+    It would be in no safety backup, and without that there is no undo, and no other restore.
+    """
+    found = connection.execute(_UNREADABLE).one_or_none()
+    if found is not None:
+        table, user, may_read = found
+        raise cannot_be_copied(name, table, user, is_hidden=bool(may_read))
 
 
 def require_ending(connection: Connection, *, name: str) -> None:
