@@ -50,6 +50,47 @@ def test_a_trigger_on_login_does_not_change_what_is_restored(
     assert database.scalar("SELECT count(*) FROM login") > before
 
 
+WRITES = (
+    "CREATE FUNCTION writes() RETURNS event_trigger LANGUAGE plpgsql AS"
+    " $$ BEGIN INSERT INTO public.ddl VALUES (tg_tag); END $$",
+    "CREATE EVENT TRIGGER writes ON ddl_command_end EXECUTE FUNCTION writes()",
+    "ALTER EVENT TRIGGER writes ENABLE ALWAYS",
+    "COMMENT ON EVENT TRIGGER writes IS 'EVENT TRIGGER'",
+)
+REFUSES = (
+    "CREATE FUNCTION refuses() RETURNS event_trigger LANGUAGE plpgsql AS"
+    " $$ BEGIN RAISE EXCEPTION 'no %%', tg_tag; END $$",
+    "CREATE EVENT TRIGGER refuses ON ddl_command_start EXECUTE FUNCTION refuses()",
+)
+
+
+TABLES = (
+    "CREATE TABLE note (id int PRIMARY KEY)",
+    "INSERT INTO note VALUES (1)",
+    "CREATE TABLE ddl (tag text)",
+    "CREATE MATERIALIZED VIEW notes AS SELECT count(*) FROM note",
+)
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.parametrize("made", [WRITES, REFUSES], ids=["writes", "refuses"])
+def test_a_trigger_on_statements_does_not_change_what_is_restored(
+    server: Server, made: tuple[str, ...], jobs: int, tmp_path: Path
+) -> None:
+    """Not by that which fills a materialised view, as one of the last in the archive."""
+    with Database(server) as database:
+        database.execute(*TABLES, *made)
+        manager = BackupManager(
+            database.engine, tmp_path / "backups", tools=server.bin, jobs=jobs, catalog=False
+        )
+        backup = manager.create()
+        manager.verify(backup, level="drill")
+        database.execute("UPDATE note SET id = 2")
+        assert manager.restore(backup).verified
+        assert database.scalar("SELECT id FROM note") == 1
+        assert manager.compare(backup).identical
+
+
 @on_newest
 def test_a_missing_database_is_made_with_its_trigger_on_login(
     database: Database, tmp_path: Path

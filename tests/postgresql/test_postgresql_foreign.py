@@ -62,6 +62,21 @@ def test_it_is_imported_and_restored(shop: Database, tmp_path: Path) -> None:
     assert shop.scalar("SELECT count(*) FROM note") == 2000
 
 
+def test_a_null_in_an_array_stays_one(shop: Database, tmp_path: Path) -> None:
+    """Whatever the role has set: a NULL would be the text that it is written as."""
+    shop.execute("ALTER TABLE note ADD COLUMN tags text[]", "UPDATE note SET tags = '{NULL,\"x\"}'")
+    dump = _dumped(shop, tmp_path / "nightly.dump")
+    manager = BackupManager(shop.engine, tmp_path / "backups")
+    shop.maintain("ALTER ROLE postgres SET array_nulls = off")
+    try:
+        manager.import_file(dump)
+        shop.engine.dispose()
+        manager.restore("latest")
+    finally:
+        shop.maintain("ALTER ROLE postgres RESET array_nulls")
+    assert shop.scalar("SELECT count(*) FROM note WHERE tags[1] IS NULL") == 2000
+
+
 def test_it_is_as_old_as_it_says(shop: Database, tmp_path: Path) -> None:
     """The archive has the date of its making: neither that of the import nor that of the file."""
     manager = BackupManager(shop.engine, tmp_path / "backups")

@@ -22,6 +22,7 @@ from postgresql import content
 from postgresql.newest import on_newest
 from postgresql.owned import Owned
 from postgresql.server import NOBODY, Server
+from postgresql.test_postgresql_event_triggers import LOGINS, REFUSES, TABLES, WRITES
 from soulsense_db import BackupManager
 from soulsense_db.cli.drills import told
 from soulsense_db.drivers.postgresql import properties
@@ -65,6 +66,19 @@ def shop(server: Server) -> Iterator[Owned]:
         )
         yield made
         assert content.databases(server) == before | {made.name}
+
+
+@on_newest
+@pytest.mark.parametrize("made", [WRITES, REFUSES, LOGINS], ids=["writes", "refuses", "logins"])
+def test_event_triggers_do_not_act_on_what_is_drilled(
+    server: Server, made: tuple[str, ...], tmp_path: Path
+) -> None:
+    """The backup is whole: its rows are counted before a trigger can write any."""
+    with Owned(server) as owned:
+        owned.administer(*TABLES, *made)
+        owned.administer(f"GRANT pg_read_all_data TO {owned.user}")
+        manager = BackupManager(owned.engine, tmp_path / "backups", catalog=False)
+        manager.verify(manager.create(), level="drill")
 
 
 @pytest.fixture

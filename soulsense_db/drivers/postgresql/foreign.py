@@ -14,6 +14,7 @@ from soulsense_db import fs
 from soulsense_db.drivers.postgresql import archive, inventory, snapshot
 from soulsense_db.drivers.postgresql.databases import new_database
 from soulsense_db.drivers.postgresql.errors import live_errors, no_foreign_money, not_restored
+from soulsense_db.drivers.postgresql.loading import load
 from soulsense_db.drivers.postgresql.login import Login, connect
 from soulsense_db.drivers.postgresql.properties import properties
 from soulsense_db.drivers.postgresql.tools import Tools
@@ -61,12 +62,12 @@ def adopt(
     with new_database(login, live=login.database, name=name, locale=live.locale) as made:
         own = replace(login, parameters={**login.parameters, "dbname": made.name})
         try:
-            tools.run(
-                "pg_restore",
+            load(
+                tools,
+                source,
                 *_RESTORE,
                 f"--dbname={made.name}",
-                str(source),
-                environment=own.environment(settings={"default_transaction_read_only": "off"}),
+                environment=own.environment(settings=inventory.TO_LOAD),
                 poll=poll,
             )
         except BackupError as error:

@@ -257,8 +257,8 @@ _ADVERSE = sa.text("""
     JOIN jsonb_each_text(CAST(:wanted AS jsonb)) AS w (name, value)
     USING (name) WHERE s.reset_val <> w.value
 """)
-# With the one, nothing is written; with the other, a NULL in an array is read as a text.
-_TO_LOAD = {"default_transaction_read_only": "off", "array_nulls": "on"}
+TO_LOAD = {"default_transaction_read_only": "off", "array_nulls": "on"}
+"""What a session has that loads: else nothing is written, and a NULL in an array is a text."""
 # What pg_dump leaves as it is for the role or the database, and writes values and statements by:
 # the same content would be another text.
 _TO_DUMP = {
@@ -273,7 +273,7 @@ def adverse_to_load(connection: Connection) -> dict[str, str]:
 
     Only those that a new session of this user would have: a pooler may take no settings.
     """
-    return _adverse(connection, _TO_LOAD)
+    return _adverse(connection, TO_LOAD)
 
 
 def adverse_to_dump(connection: Connection) -> dict[str, str]:

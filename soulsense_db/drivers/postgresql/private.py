@@ -25,6 +25,7 @@ from soulsense_db.drivers.postgresql import (
     restoring,
 )
 from soulsense_db.drivers.postgresql.asking import first_rows
+from soulsense_db.drivers.postgresql.databases import switch_event_triggers_off
 from soulsense_db.drivers.postgresql.driver import PostgreSQLDriver
 from soulsense_db.drivers.postgresql.errors import live_errors, reason_of
 from soulsense_db.drivers.postgresql.login import ON_A_SOCKET, Login
@@ -156,6 +157,7 @@ class PrivateDriver(TrialDriver):
             locale = described.locale if like is None else like.locale
             with self._as_locale_is_missing(locale):
                 execute(connection, f"CREATE DATABASE {quoted(self._name)} {words}{owner}")
+            switch_event_triggers_off(connection, self._name)
         self._is_made = True
         restoring.fill(
             source,
@@ -171,6 +173,7 @@ class PrivateDriver(TrialDriver):
             private_roles.give_settings(connection, roles)
             if belongings is not None:
                 properties.give(connection, belongings, self._name)
+            switch_event_triggers_off(connection, self._name)  # a drill counts, by other logins
         self._version_table = described.version_table
 
     def _require_extensions(self, connection: Connection, source: Path) -> None:

@@ -18,6 +18,7 @@ from soulsense_db.drivers.postgresql.databases import (
 )
 from soulsense_db.drivers.postgresql.errors import live_errors
 from soulsense_db.drivers.postgresql.kept import kept_of
+from soulsense_db.drivers.postgresql.loading import load
 from soulsense_db.drivers.postgresql.login import Login
 from soulsense_db.drivers.postgresql.properties import copy_properties
 from soulsense_db.drivers.postgresql.rights import require_movable
@@ -52,13 +53,13 @@ def fill(
             execute(connection, f"DROP SCHEMA {quoted(schema)}")
         settings |= inventory.adverse_to_load(connection)
     with refused_by_server(source.name):
-        tools.run(
-            "pg_restore",
+        load(
+            tools,
+            source,
             *_RESTORE,
             # Of several jobs each has its own; where one fails, the database is dropped anyway.
             "--single-transaction" if tools.jobs == 1 else f"--jobs={tools.jobs}",
             f"--dbname={target}",
-            str(source),
             environment=login.environment(target, settings=settings),
             poll=poll,
         )

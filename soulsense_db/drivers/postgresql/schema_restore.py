@@ -389,9 +389,7 @@ def prepared(
 
     archive.require_whole(source, poll=poll)
     require_version(source, description, tools)
-    settings = {"default_transaction_read_only": "off", "array_nulls": "on"} | (
-        dict(snapshot.MONEY) if description.has_money else {}
-    )
+    settings = inventory.TO_LOAD | (snapshot.MONEY if description.has_money else {})
     with session(tools, login.environment(settings=settings)) as psql:
         psql.poll = poll
         ready = Ready(
