@@ -15,7 +15,7 @@ from postgresql import content
 from postgresql.newest import on_newest
 from postgresql.owned import Owned
 from postgresql.projects import project_on
-from postgresql.server import Server
+from postgresql.server import NOBODY, Server
 from soulsense_db import BackupManager
 from soulsense_db.alembic.errors import MigrationRefusedError
 from soulsense_db.errors import MissingRightError
@@ -192,6 +192,45 @@ def test_a_table_that_the_user_may_not_read_keeps_a_restore_from_being_made(
     assert owned.scalar("SELECT id FROM note") == 2
 
 
+@pytest.mark.parametrize("of_database", [True, False])
+@pytest.mark.parametrize("may_create", [True, False])
+def test_a_tablespace_that_the_user_may_not_use_is_said_before_anything_is_done(
+    owned: Owned, tmp_path: Path, may_create: bool, of_database: bool
+) -> None:
+    """A restore makes what is in it again, and where databases are made, one in its tablespace."""
+    space, place = f"space_{owned.name}", owned.server.folder / owned.name
+    place.mkdir()
+    if os.geteuid() == 0:
+        os.chown(place, NOBODY, NOBODY)
+    owned.maintain(f"CREATE TABLESPACE {space} LOCATION '{place}'")
+    owned.administer(f"ALTER SCHEMA public OWNER TO {owned.user}")
+    owned.engine.dispose()
+    if of_database:
+        owned.maintain(f"ALTER DATABASE {{}} SET TABLESPACE {space}")
+    else:
+        owned.administer(f"ALTER TABLE note SET TABLESPACE {space}")
+    owned.maintain(f"ALTER ROLE {owned.user} {'CREATEDB' if may_create else 'NOCREATEDB'}")
+    manager = BackupManager(owned.engine, tmp_path / "backups")
+    backup = manager.create()
+    if not of_database or may_create:
+        (problem,) = manager.can_restore(backup).problems
+        assert problem.hint == (
+            f"As an administrator: GRANT CREATE ON TABLESPACE {space} TO {owned.user};"
+        )
+        with pytest.raises(MissingRightError, match=f"something in tablespace {space}"):
+            manager.restore(backup)
+        owned.maintain(f"GRANT CREATE ON TABLESPACE {space} TO {owned.user}")
+    assert manager.restore(backup).verified
+    manager.undo_restore()
+    owned.engine.dispose()
+    content.drop_kept(owned.server)
+    owned.administer("DROP TABLE note CASCADE")
+    owned.engine.dispose()
+    if of_database:
+        owned.maintain("ALTER DATABASE {} SET TABLESPACE pg_default")
+    owned.maintain(f"DROP TABLESPACE {space}")
+
+
 def test_a_limit_that_is_too_low_for_a_dump_keeps_no_safety_backup_from_being_made(
     owned: Owned, tmp_path: Path
 ) -> None:
@@ -238,6 +277,28 @@ def test_who_may_not_restore_migrates_where_nothing_is_put_back(
     assert owned.scalar("SELECT count(*) FROM note") == 2
     (backup,) = BackupManager(owned.engine, tmp_path / "backups").list()
     assert backup.kind == "pre_migration"
+
+
+@pytest.mark.parametrize("is_super", [False, True])
+def test_a_login_that_takes_on_the_owner_s_role_is_nobody_else(
+    owned: Owned, tmp_path: Path, is_super: bool
+) -> None:
+    """Our own session is the login's, and no right is needed to end it."""
+    login, word = f"{owned.user}_other", "SUPERUSER" if is_super else "NOSUPERUSER"
+    owned.maintain(f"GRANT {owned.user} TO {login}")
+    owned.maintain(f"ALTER ROLE {login} {word}")
+    owned.maintain(f"ALTER ROLE {login} SET role = '{owned.user}'")
+    engine = sa.create_engine(owned.server.url(owned.name, user=login), poolclass=NullPool)
+    manager = BackupManager(engine, tmp_path / "backups")
+    backup = manager.create()
+    owned.execute("UPDATE note SET id = 2")
+    owned.engine.dispose()
+    assert manager.can_restore(backup).ok
+    assert manager.restore(backup).verified
+    assert owned.scalar("SELECT id FROM note") == 1
+    with sa.create_engine(engine.url, poolclass=NullPool).connect():
+        (problem,) = manager.can_restore(backup).problems
+        assert login in str(problem)
 
 
 def test_sessions_of_others_are_said_before_anything_is_done(owned: Owned, tmp_path: Path) -> None:

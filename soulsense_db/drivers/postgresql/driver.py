@@ -185,12 +185,14 @@ class PostgreSQLDriver(ReadingDriver):
                 kept_schemas.require_none_of_others(connection, name=self.database)
                 rights.require_owners(connection, name=self.database)
                 rights.require_copyable(connection, name=self.database)
+                rights.require_tablespaces(connection, name=self.database, makes_database=True)
                 rights.require_ending(connection, name=self.database)
             self.tools()
         else:
             with self._connected() as connection:
                 schema_rights.require_none_prepared(connection, name=self.database)
                 rights.require_copyable(connection, name=self.database)
+                rights.require_tablespaces(connection, name=self.database, makes_database=False)
             rights.require_maintenance(self._login(), name=self.database)
             psql.program_of(self.tools())
 

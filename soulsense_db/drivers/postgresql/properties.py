@@ -35,7 +35,7 @@ _LISTS_OF_NAMES = (
     "temp_tablespaces",
     "unix_socket_directories",
 )
-_TABLESPACE_OF_TEMPLATE = "pg_default"
+TABLESPACE_OF_TEMPLATE = "pg_default"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ def like(connection: Connection, live: Properties | None, recorded: Locale) -> s
     ]
     if live is not None:
         words.append(f"OWNER {quoted(live.owner)}")
-        if live.tablespace != _TABLESPACE_OF_TEMPLATE:  # saying it needs a right that few have
+        if live.tablespace != TABLESPACE_OF_TEMPLATE:  # saying it needs a right that few have
             words.append(f"TABLESPACE {quoted(live.tablespace)}")
     if locale.provider == "i":
         words += ["LOCALE_PROVIDER icu", f"ICU_LOCALE {literal(connection, locale.locale or '')}"]

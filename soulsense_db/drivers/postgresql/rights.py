@@ -18,7 +18,7 @@ from soulsense_db.drivers.postgresql.missing_rights import (
     owner_may_not_create,
     superusers_connected,
 )
-from soulsense_db.drivers.postgresql.properties import belongings, give
+from soulsense_db.drivers.postgresql.properties import TABLESPACE_OF_TEMPLATE, belongings, give
 from soulsense_db.drivers.postgresql.schema_rights import OWNED, Lack, require_replaceable
 from soulsense_db.drivers.postgresql.statements import NOT_OF_USERS, quoted
 from soulsense_db.drivers.server_errors import missing_right
@@ -54,16 +54,18 @@ _RIGHTS = sa.text(
 )
 
 _USER = sa.text("SELECT quote_ident(rolname), rolsuper FROM pg_roles WHERE rolname = current_user")
+# Our own session is whose login it was, whatever role that takes on.
 _OTHERS = sa.text("""
     SELECT DISTINCT quote_ident(r.rolname) FROM pg_stat_activity a
     JOIN pg_roles r ON r.oid = a.usesysid
-    WHERE a.datname = current_database() AND NOT r.rolsuper
+    WHERE a.datname = current_database() AND a.pid <> pg_backend_pid() AND NOT r.rolsuper
     AND NOT pg_has_role(r.oid, 'USAGE') AND NOT pg_has_role('pg_signal_backend', 'USAGE')
 """)
 _SUPERUSERS = sa.text(
     "SELECT quote_ident(r.rolname), a.pid FROM pg_stat_activity a"
     " JOIN pg_roles r ON r.oid = a.usesysid"
-    " WHERE a.datname = current_database() AND r.rolsuper ORDER BY a.pid"
+    " WHERE a.datname = current_database() AND a.pid <> pg_backend_pid() AND r.rolsuper"
+    " ORDER BY a.pid"
 )
 _GUEST_SECONDS = 1.0
 _LOOK_SECONDS = 0.05
@@ -77,6 +79,16 @@ _UNREADABLE = sa.text(f"""
             AND has_table_privilege(c.oid, 'SELECT'))
         OR c.relkind = 'r' AND c.relrowsecurity AND row_security_active(c.oid))
     ORDER BY n.nspname, c.relname LIMIT 1
+""")  # noqa: S608 - a constant
+# That of the database itself is said where another one is made, and not for what is in it.
+_SPACES = sa.text(f"""
+    SELECT quote_ident(t.spcname), quote_ident(current_user) FROM pg_tablespace t
+    WHERE NOT has_tablespace_privilege(t.oid, 'CREATE') AND (EXISTS (SELECT FROM pg_class c
+            JOIN pg_namespace n ON n.oid = c.relnamespace
+            WHERE c.reltablespace = t.oid AND {DUMPED})
+        OR :makes AND t.spcname <> '{TABLESPACE_OF_TEMPLATE}' AND t.oid = (SELECT dattablespace
+            FROM pg_database WHERE datname = current_database()))
+    ORDER BY t.spcname
 """)  # noqa: S608 - a constant
 _OWNED_TOO = "".join(
     f"UNION ALL SELECT '{catalog}'::regclass, o.oid,"  # noqa: S608 - of a table of ours
@@ -191,6 +203,18 @@ def require_copyable(connection: Connection, *, name: str) -> None:
     if found is not None:
         table, user, may_read = found
         raise cannot_be_copied(name, table, user, is_hidden=bool(may_read))
+
+
+def require_tablespaces(connection: Connection, *, name: str, makes_database: bool) -> None:
+    """Raise where the user may not make again what is in a tablespace, or the database in its."""
+    found = connection.execute(_SPACES, {"makes": makes_database}).all()
+    if found:
+        spaces = ", ".join(str(space) for space, _ in found)
+        raise missing_right(
+            name,
+            f"it has something in tablespace {spaces}",
+            statement=f"GRANT CREATE ON TABLESPACE {spaces} TO {found[0][1]};",
+        )
 
 
 def require_ending(connection: Connection, *, name: str) -> None:
