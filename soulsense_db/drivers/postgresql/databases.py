@@ -120,19 +120,14 @@ def new_database(
         execute(maintenance, f"CREATE DATABASE {quoted(made)} {words}")
         try:
             execute(maintenance, set_comment(maintenance, made, str(mark)))
-            switch_event_triggers_off(maintenance, made)
+            if maintenance.scalar(_MAY_SWITCH_OFF):
+                execute(maintenance, f"ALTER DATABASE {quoted(made)} SET event_triggers = off")
             yield NewDatabase(made, mark, maintenance)
         finally:
             with cleaning_up(f"The database {made} could not be dropped"), live_errors(name):
                 drop(maintenance, made)
             with releasing():
                 maintenance.execute(sa.text("SELECT pg_advisory_unlock(:key)"), {"key": mark.lock})
-
-
-def switch_event_triggers_off(maintenance: Connection, name: str) -> None:
-    """Let no event trigger act in a database, if the user may, until its settings are reset."""
-    if maintenance.scalar(_MAY_SWITCH_OFF):
-        execute(maintenance, f"ALTER DATABASE {quoted(name)} SET event_triggers = off")
 
 
 def give_name(made: NewDatabase, name: str) -> None:

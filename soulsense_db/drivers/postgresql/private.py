@@ -25,7 +25,6 @@ from soulsense_db.drivers.postgresql import (
     restoring,
 )
 from soulsense_db.drivers.postgresql.asking import first_rows
-from soulsense_db.drivers.postgresql.databases import switch_event_triggers_off
 from soulsense_db.drivers.postgresql.driver import PostgreSQLDriver
 from soulsense_db.drivers.postgresql.errors import live_errors, reason_of
 from soulsense_db.drivers.postgresql.login import ON_A_SOCKET, Login
@@ -43,6 +42,7 @@ from soulsense_db.drivers.server_errors import no_database
 from soulsense_db.errors import BackupError
 from soulsense_db.notices import log_ignored
 
+_WITH_TRIGGERS_ON_LOGIN = 17
 _WORK = re.compile(r"\..*\.work-[0-9a-f]+")
 _OWNERS = sa.text("SELECT extname, pg_get_userbyid(extowner) FROM pg_extension")
 _GIVE = sa.text(
@@ -85,8 +85,13 @@ class PrivateDriver(TrialDriver):
         return Login({**parameters, "dbname": self._name}, self._live_login.python_driver)
 
     def _login(self) -> Login:
-        """Return that of the one who may do all: what the user may, the backup need not."""
-        return self._login_of(self._known_roles.first, options="")
+        """Return that of the one who may do all: what the user may, the backup need not.
+
+        From PostgreSQL 17 on, a trigger of the backup could write a row for each of these logins.
+        """
+        is_known = self.tools().version >= _WITH_TRIGGERS_ON_LOGIN
+        options = "-c event_triggers=off" if is_known else ""
+        return self._login_of(self._known_roles.first, options=options)
 
     @property
     def user_login(self) -> Login:
@@ -157,7 +162,6 @@ class PrivateDriver(TrialDriver):
             locale = described.locale if like is None else like.locale
             with self._as_locale_is_missing(locale):
                 execute(connection, f"CREATE DATABASE {quoted(self._name)} {words}{owner}")
-            switch_event_triggers_off(connection, self._name)
         self._is_made = True
         restoring.fill(
             source,
@@ -173,7 +177,6 @@ class PrivateDriver(TrialDriver):
             private_roles.give_settings(connection, roles)
             if belongings is not None:
                 properties.give(connection, belongings, self._name)
-            switch_event_triggers_off(connection, self._name)  # a drill counts, by other logins
         self._version_table = described.version_table
 
     def _require_extensions(self, connection: Connection, source: Path) -> None:
