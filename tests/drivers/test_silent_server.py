@@ -1,0 +1,47 @@
+"""A server that takes connections and then says nothing: it is stuck, or behind a firewall."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from soulsense_db import BackupManager
+from soulsense_db.drivers.mariadb import login as mariadb_login
+from soulsense_db.drivers.postgresql import login, reading
+from soulsense_db.errors import DatabaseUnreachableError
+from soulsense_db.health import State, check_health
+
+
+@pytest.fixture
+def address(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Return where it listens; the program is less patient than usual."""
+    for module in (login, reading, mariadb_login):
+        monkeypatch.setattr(module, "CONNECT_SECONDS", 1)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield f"127.0.0.1:{listener.getsockname()[1]}"
+
+
+@pytest.mark.parametrize("library", ["postgresql+psycopg", "postgresql+psycopg2", "mysql+pymysql"])
+def test_it_is_given_up(address: str, tmp_path: Path, library: str) -> None:
+    """An operation ends in an error, and `status` in what a monitor understands."""
+    manager = BackupManager.from_url(f"{library}://app:pw@{address}/shop", tmp_path)
+    with pytest.raises(DatabaseUnreachableError, match=f"{address}/shop does not answer"):
+        manager.create()
+    report = check_health(manager)
+    assert report.state is State.CRITICAL
+    assert report.checks[0].message.count("does not answer") == 1
+    assert list(tmp_path.glob("*.meta")) == []
+
+
+def test_a_limit_of_the_url_is_obeyed(
+    address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes the place of the program's own."""
+    for module in (login, reading):
+        monkeypatch.setattr(module, "CONNECT_SECONDS", 600)
+    url = f"postgresql+psycopg2://app@{address}/shop?connect_timeout=2"
+    with pytest.raises(DatabaseUnreachableError):
+        BackupManager.from_url(url, tmp_path).create()
