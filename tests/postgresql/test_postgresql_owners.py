@@ -400,3 +400,24 @@ def test_whoever_makes_the_first_backup_keeps_nobody_from_the_next(
         owned.administer(f"REASSIGN OWNED BY {first} TO {owned.user}")
         manager.create()
     assert manager.restore("latest").verified
+
+
+def test_the_statements_that_help_are_those_that_are_needed(owned: Owned, tmp_path: Path) -> None:
+    """Who comes to be a member of a table's owner needs no right on the table besides."""
+    reader = f"{owned.user}_other"
+    owned.maintain(f"ALTER ROLE {owned.user} NOCREATEDB")
+    owned.maintain(f"GRANT pg_read_all_data TO {reader}")
+    backup = BackupManager(owned.engine, tmp_path / "backups").create()
+    engine = sa.create_engine(owned.server.url(owned.name, user=reader), poolclass=NullPool)
+    manager = BackupManager(engine, tmp_path / "backups")
+    with pytest.raises(MissingRightError) as raised:
+        manager.restore(backup)
+    _, _, within = raised.value.hint.partition("within the database: ")
+    given = [one.strip() for one in within.split(";") if one.strip()]
+    assert given == [
+        f"GRANT CREATE ON DATABASE {owned.name} TO {reader}",
+        f"GRANT {owned.user} TO {reader}",
+    ]
+    owned.administer(*given)
+    owned.engine.dispose()
+    assert manager.restore(backup).verified

@@ -85,10 +85,13 @@ _OF_OTHERS = sa.text(f"""
     ORDER BY found.place, found.name
 """)  # noqa: S608 - a constant
 # By one of these rights one may lock a table against others. (``LOCK`` in PostgreSQL's manual.)
+# Who comes to own a table, by a statement above, may do what its owner may.
 _CANNOT_LOCK = sa.text(f"""
     SELECT c.oid::regclass::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE {OF_USERS} AND c.relkind IN ('r', 'p')
-        AND NOT has_table_privilege(c.oid, 'UPDATE, DELETE, TRUNCATE') ORDER BY 1
+        AND NOT has_table_privilege(c.oid, 'UPDATE, DELETE, TRUNCATE')
+        AND (pg_has_role(c.relowner, 'USAGE')
+            OR NOT has_table_privilege(c.relowner, c.oid, 'UPDATE, DELETE, TRUNCATE')) ORDER BY 1
 """)  # noqa: S608 - a constant
 # From 16384 on, objects are users' (FirstNormalObjectId, in the server's access/transam.h).
 # By kind: the query of names, as statements have them, and what drops one.
