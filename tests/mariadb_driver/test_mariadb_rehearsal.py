@@ -338,9 +338,10 @@ def test_each_connection_is_led_to_the_copy(project: Project, database: Database
     assert changed.sentence == "1 value of entry.text changed."
 
 
-def test_an_async_engine_is_an_engine(database: Database, tmp_path: Path) -> None:
+@pytest.mark.parametrize("library", ["asyncmy", "aiomysql"])
+def test_an_async_engine_is_an_engine(database: Database, tmp_path: Path, library: str) -> None:
     """Its connection is Alembic's own: no finding; and a step that fails is told by its line."""
-    url = database.server.url(database.name, dialect="mysql", driver="asyncmy")
+    url = database.server.url(database.name, dialect="mysql", driver=library)
     project = project_on(database, tmp_path / "project", template="async", url=url)
     project.revision("first", None, TABLES)
     project.upgrade("first")
