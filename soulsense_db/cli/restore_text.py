@@ -74,6 +74,13 @@ def show_tables(session: Session, info: BackupInfo) -> None:
         print_table(("TABLE", ">IN BACKUP", ">NOW"), rows, indent=12)
 
 
+def warn_of_way(session: Session) -> None:
+    """Warn where the database is replaced in another way than usual."""
+    with ignoring(BackupError, what="How it would be restored cannot be told"):
+        if unusual := session.manager.live.way_of_restore():
+            warn(unusual)
+
+
 def warn_of_half_run(
     info: BackupInfo, meaning: str = "it is half migrated, and the database will be, too"
 ) -> None:

@@ -25,6 +25,7 @@ from soulsense_db.cli.restore_text import (
     show_tables,
     warn_of_alarm,
     warn_of_half_run,
+    warn_of_way,
 )
 from soulsense_db.cli.restoring_rows import restore_rows
 from soulsense_db.cli.row_options import NO_ROWS, GivenRows, row_options
@@ -159,9 +160,7 @@ def _show(
         comparison = preview(session, info)
     elif (check := _try_upgrade(session, info, upgrade, dry_run=dry_run)) is not None:
         comparison, tried = check.comparison, check.upgrade
-    with ignoring(BackupError, what="How it would be restored cannot be told"):
-        if unusual := session.manager.live.way_of_restore():
-            warn(unusual)
+    warn_of_way(session)
     try:
         session.manager.live.require_server_of(info)
     except WrongDatabaseError as error:  # that one may be lost, and this the new one

@@ -16,6 +16,7 @@ from soulsense_db.cli.restore_text import (
     reported,
     warn_of_alarm,
     warn_of_half_run,
+    warn_of_way,
 )
 from soulsense_db.cli.session import Session
 from soulsense_db.drivers import DatabaseDiff
@@ -39,6 +40,7 @@ def undo(
     database = session.manager.live.name
     comparison = preview(session, info)
     _say_what_it_undoes(session, info, comparison)
+    warn_of_way(session)
     warn_of_half_run(info)
     warn_of_alarm(session, info)
     if dry_run:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from shell import Shell
 
 from postgresql.database import Database
 from postgresql.newest import on_newest
+from postgresql.owned import with_notes
 from postgresql.projects import project_on
 from postgresql.server import Server
 from soulsense_db import BackupManager, errors
@@ -177,3 +179,19 @@ def test_a_plain_safety_backup_beside_encrypted_ones_is_said(
         plain = BackupManager(database.engine, tmp_path / "plain")
         plain.create()
         assert not plain.restore("latest").warnings
+
+
+@on_newest
+def test_an_undo_says_how_it_is_made_as_a_restore_does(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A user who may make no databases is told before both that the schemas are replaced."""
+    with with_notes(server, monkeypatch) as shop:
+        shell = Shell(tmp_path)
+        shell.env["PATH"] = os.environ["PATH"]
+        on = ("--url", shop.url, "--yes")
+        shell.ok("create", *on)
+        for command in (("restore", "latest"), ("undo",)):
+            done = shell.run(*command, *on)
+            assert done.returncode == 0
+            assert done.stderr.count("the schemas of the database are replaced instead") == 1
