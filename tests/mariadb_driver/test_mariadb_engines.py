@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Iterator
+from contextlib import nullcontext
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pymysql
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool, StaticPool
 
@@ -20,6 +22,7 @@ from mariadb_driver.databases import Database, new_database
 from mariadb_driver.server import Server
 from soulsense_db import BackupManager
 from soulsense_db.drivers import driver_for, engine_for
+from soulsense_db.drivers.mariadb import login
 
 _SCHEMA = "CREATE TABLE t (id INT PRIMARY KEY, what TEXT); INSERT INTO t VALUES (1, 'old');"
 
@@ -82,6 +85,22 @@ def test_libraries_that_wait(database: Database, dialect: str, library: str) -> 
     engine = sa.create_engine(database.server.url(database.name, dialect=dialect, driver=library))
     _round_trip(database, engine)
     engine.dispose()
+
+
+def test_a_server_may_take_its_time_for_an_answer(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The limit for connecting ends when PyMySQL is in; one of the URL for answers stays."""
+    monkeypatch.setattr(login, "CONNECT_SECONDS", 1)
+    url = database.server.url(database.name)
+    for limit, ends in (("", True), ("&read_timeout=1", False)):
+        engine = engine_for(url + limit)
+        with engine.connect() as connection, nullcontext() if ends else pytest.raises(DBAPIError):
+            assert connection.scalar(sa.text("SELECT SLEEP(1.5)")) == 0
+        engine.dispose()
+    of_its_own = login.login_of(engine_for(url), name="app")
+    with of_its_own.connected(name="app") as connection:
+        assert connection.scalar(sa.text("SELECT SLEEP(1.5)")) == 0
 
 
 @pytest.mark.parametrize("library", ["asyncmy", "aiomysql"])

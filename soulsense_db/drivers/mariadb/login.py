@@ -207,7 +207,8 @@ def engine_that_gives_up(url: sa.URL, library: str) -> Engine:
     limits = limits_of(library, {})
     given = {name: value for name, value in limits.items() if name not in url.query}
     engine = sa.create_engine(url, connect_args=given)
-    _without_limit_when_connected(engine)
+    if "read_timeout" in given:
+        _without_limit_when_connected(engine)
     return engine
 
 
