@@ -10,10 +10,9 @@ import mkdocs_gen_files
 import typer
 
 from soulsense_db.cli import app
-from soulsense_db.cli.grammar import commands_of
+from soulsense_db.cli.grammar import COMMON_PANELS, commands_of
 
 PROGRAM = "soulsense-db"
-_COMMON = "Common options"
 
 
 def commands() -> dict[str, Any]:
@@ -38,11 +37,15 @@ def page_of(name: str, command: Any) -> str:
     if arguments:
         lines += ["## Arguments", "", *_table((_shape(a), _help(a)) for a in arguments)]
     # The options that every command has come last, whatever the others' order is.
-    options.sort(key=lambda option: option.rich_help_panel == _COMMON)
+    options.sort(key=lambda option: _place(option.rich_help_panel))
     for panel, of_panel in groupby(options, key=lambda option: option.rich_help_panel):
         lines += [f"## {panel or 'Options'}", ""]
         lines += _table((_flags(option), _help(option)) for option in of_panel)
     return "\n".join(lines)
+
+
+def _place(panel: str | None) -> int:
+    return COMMON_PANELS.index(panel) + 1 if panel in COMMON_PANELS else 0
 
 
 def index_of(found: dict[str, Any]) -> str:

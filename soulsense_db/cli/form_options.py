@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from soulsense_db.cli import defaults
-from soulsense_db.cli.grammar import COMMON_OPTIONS
+from soulsense_db.cli.grammar import FORM_OPTIONS, SERVER_OPTIONS
 from soulsense_db.codecs import Compression, Identities, Secret
 from soulsense_db.errors import OptionError
 from soulsense_db.settings import (
@@ -110,7 +110,7 @@ def form_options(  # noqa: PLR0917 - Typer gives them by name
             metavar="METHOD",
             help="Compress new backups: zstd, or zstd:LEVEL with a level from 1 to 19; or 'none'. "
             "Default: none.",
-            rich_help_panel=COMMON_OPTIONS,
+            rich_help_panel=FORM_OPTIONS,
         ),
     ] = None,
     differential: Annotated[
@@ -118,7 +118,7 @@ def form_options(  # noqa: PLR0917 - Typer gives them by name
         typer.Option(
             "--differential/--no-differential",
             help="New backups hold what differs from an earlier full one.",
-            rich_help_panel=COMMON_OPTIONS,
+            rich_help_panel=FORM_OPTIONS,
         ),
     ] = None,
     recipient: Annotated[
@@ -128,7 +128,7 @@ def form_options(  # noqa: PLR0917 - Typer gives them by name
             metavar="KEY",
             help="Encrypt new backups for this public key, of age or SSH; may be repeated. Or "
             "'passphrase'; or 'none'. Default: none.",
-            rich_help_panel=COMMON_OPTIONS,
+            rich_help_panel=FORM_OPTIONS,
         ),
     ] = None,
     identity_file: Annotated[
@@ -137,7 +137,7 @@ def form_options(  # noqa: PLR0917 - Typer gives them by name
             "--identity-file",
             metavar="FILE",
             help="File with the private key that opens encrypted backups; may be repeated.",
-            rich_help_panel=COMMON_OPTIONS,
+            rich_help_panel=FORM_OPTIONS,
         ),
     ] = None,
     work_directory: Annotated[
@@ -147,7 +147,7 @@ def form_options(  # noqa: PLR0917 - Typer gives them by name
             metavar="DIR",
             help="Directory for the private file that holds the data while it is compressed or "
             "encrypted. Default: beside the database.",
-            rich_help_panel=COMMON_OPTIONS,
+            rich_help_panel=FORM_OPTIONS,
         ),
     ] = None,
     tools: Annotated[
@@ -157,7 +157,7 @@ def form_options(  # noqa: PLR0917 - Typer gives them by name
             metavar="DIR",
             help="Directory of the database server's own programs, pg_dump or mariadb-dump. "
             "Default: where they are found.",
-            rich_help_panel=COMMON_OPTIONS,
+            rich_help_panel=SERVER_OPTIONS,
         ),
     ] = None,
     jobs: Annotated[
@@ -167,7 +167,7 @@ def form_options(  # noqa: PLR0917 - Typer gives them by name
             metavar="N",
             help="How many tables of a PostgreSQL server are dumped or restored at once. "
             "Default: 1.",
-            rich_help_panel=COMMON_OPTIONS,
+            rich_help_panel=SERVER_OPTIONS,
         ),
     ] = None,
     describe_openly: Annotated[
@@ -175,7 +175,7 @@ def form_options(  # noqa: PLR0917 - Typer gives them by name
         typer.Option(
             "--describe-openly/--no-describe-openly",
             help="Show the description of new encrypted backups to everybody.",
-            rich_help_panel=COMMON_OPTIONS,
+            rich_help_panel=FORM_OPTIONS,
         ),
     ] = None,
 ) -> GivenForms:

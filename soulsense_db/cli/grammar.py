@@ -8,7 +8,14 @@ from typing import Any
 from typer.core import TyperCommand, TyperGroup
 
 COMMON_OPTIONS = "Common options"
-"""The help panel of the options that every command takes."""
+FORM_OPTIONS = "Compression and encryption"
+SERVER_OPTIONS = "Database servers"
+MIRROR_OPTIONS = "Mirrors"
+COMMON_PANELS = (COMMON_OPTIONS, FORM_OPTIONS, SERVER_OPTIONS, MIRROR_OPTIONS)
+"""The help panels of the options that every command takes.
+
+Several: the columns of a panel are as wide as its longest names.
+"""
 
 EVERYDAY = "Everyday"
 KEEPING = "Keeping backups"
@@ -57,7 +64,7 @@ class ProgramGroup(TyperGroup):
         takes_value = {
             name: not param.is_flag
             for param in parameters
-            if getattr(param, "rich_help_panel", None) == COMMON_OPTIONS
+            if getattr(param, "rich_help_panel", None) in COMMON_PANELS
             for name in (*param.opts, *param.secondary_opts)
         }
         found: set[int] = set()

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from soulsense_db.cli import defaults
-from soulsense_db.cli.grammar import COMMON_OPTIONS
+from soulsense_db.cli.grammar import MIRROR_OPTIONS
 from soulsense_db.retention import RetentionPolicy
 from soulsense_db.settings import MirrorOptions, Settings, mirrors_in, mirrors_of
 
@@ -55,7 +55,7 @@ def mirror_options(
             metavar="URL",
             help="Keep copies there: s3://bucket/prefix, gs://, az://, sftp://user@host/path or "
             "file:///mnt/usb/soulsense; may be repeated. Or 'none'.",
-            rich_help_panel=COMMON_OPTIONS,
+            rich_help_panel=MIRROR_OPTIONS,
         ),
     ] = None,
     mirror_folder: Annotated[
@@ -65,7 +65,7 @@ def mirror_options(
             metavar="NAME",
             help="Folder for this database at each mirror. Default: made of the names of machine "
             "and database.",
-            rich_help_panel=COMMON_OPTIONS,
+            rich_help_panel=MIRROR_OPTIONS,
         ),
     ] = None,
     mirror_deadline: Annotated[
@@ -74,7 +74,7 @@ def mirror_options(
             "--mirror-deadline",
             metavar="SECONDS",
             help="How long a backup waits for mirrors at most. Default: 600.",
-            rich_help_panel=COMMON_OPTIONS,
+            rich_help_panel=MIRROR_OPTIONS,
         ),
     ] = None,
 ) -> GivenMirrors:

@@ -101,6 +101,7 @@ def _for_mirrors() -> Callable[..., RetentionPolicy | None]:
         type_, option = get_args(hints[parameter.name])
         other = copy.copy(option)
         other.default = f"--mirror-{option.default.removeprefix('--')}"  # its first name
+        other.help = option.help.replace("--", "--mirror-")
         other.rich_help_panel = _MIRROR_PANEL
         parameters.append(
             parameter.replace(name=f"mirror_{parameter.name}", annotation=Annotated[type_, other])

@@ -15,7 +15,7 @@ from shell import Shell
 
 from soulsense_db import errors
 from soulsense_db.cli import app, old_alembic
-from soulsense_db.cli.grammar import commands_of
+from soulsense_db.cli.grammar import COMMON_PANELS, commands_of
 from soulsense_db.sidecars.migration_marker import marker_path
 
 
@@ -255,6 +255,9 @@ def test_help_is_in_groups_with_an_example_each(shell: Shell) -> None:
     for command in commands_of(typer.main.get_command(app)).values():
         assert (command.epilog or "").startswith("Example: ")
         assert command.rich_help_panel
+    for panel in COMMON_PANELS:
+        assert panel in shell.ok("create", "--help")
+    assert "Let --mirror-max-total-size remove" in shell.ok("create", "--help")
     for text in (shown, shell.ok("restore", "--help"), shell.ok("status", "-h")):
         assert not re.search(r"<\w+>|BOOLEAN|INTEGER|TEXT", text)
 
