@@ -27,10 +27,11 @@ if TYPE_CHECKING:
         | async_scoped_session[Any]
     )
 
-CONNECT_SECONDS = 10
+CONNECT_SECONDS = 30
 """How long a server may take to let somebody in, where the application says nothing of that.
 
-One that is stuck, or a firewall, may take a connection and then say nothing.
+One that is stuck, or a firewall, may take a connection and then say nothing. So does pgbouncer for
+15 seconds (``server_login_retry``) after a restore has ended the connections of its pool.
 """
 _EXPECTED = "engine must be an Engine, an AsyncEngine, or a session or sessionmaker bound to one"
 

@@ -36,12 +36,13 @@ def test_it_is_given_up(address: str, tmp_path: Path, library: str) -> None:
     assert list(tmp_path.glob("*.meta")) == []
 
 
+@pytest.mark.parametrize("library", ["postgresql+psycopg2", "mysql+pymysql"])
 def test_a_limit_of_the_url_is_obeyed(
-    address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, library: str
 ) -> None:
     """It takes the place of the program's own."""
-    for module in (login, reading):
+    for module in (login, reading, mariadb_login):
         monkeypatch.setattr(module, "CONNECT_SECONDS", 600)
-    url = f"postgresql+psycopg2://app@{address}/shop?connect_timeout=2"
+    url = f"{library}://app@{address}/shop?connect_timeout=2"
     with pytest.raises(DatabaseUnreachableError):
         BackupManager.from_url(url, tmp_path).create()

@@ -204,7 +204,8 @@ def connect(engine: Engine, *, name: str) -> Connection:
 
 def engine_that_gives_up(url: sa.URL, library: str) -> Engine:
     """Return an engine that gives up on a server which lets nobody in."""
-    limits = limits_of(library, {})
+    own = {name: value for name, value in url.query.items() if name == "connect_timeout"}
+    limits = limits_of(library, own)
     given = {name: value for name, value in limits.items() if name not in url.query}
     engine = sa.create_engine(url, connect_args=given)
     if "read_timeout" in given:
