@@ -14,7 +14,6 @@ from ssl import SSLContext
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import event
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
@@ -70,7 +69,7 @@ class Login:
     def engine(self, database: str | None) -> Engine:
         """Return an engine on ``database`` of the same server, on none with None; without pool."""
         dbapi: Any = import_module(_LIBRARIES[self.python_driver])
-        given = limits_of(self.python_driver, self.keywords) | {"charset": "utf8mb4"}
+        given = _limits_of(self.python_driver, self.keywords) | {"charset": "utf8mb4"}
         if database is not None:
             given["database"] = database
         engine = sa.create_engine(
@@ -205,7 +204,7 @@ def connect(engine: Engine, *, name: str) -> Connection:
 def engine_that_gives_up(url: sa.URL, library: str) -> Engine:
     """Return an engine that gives up on a server which lets nobody in."""
     own = {name: value for name, value in url.query.items() if name == "connect_timeout"}
-    limits = limits_of(library, own)
+    limits = _limits_of(library, own)
     given = {name: value for name, value in limits.items() if name not in url.query}
     engine = sa.create_engine(url, connect_args=given)
     if "read_timeout" in given:
@@ -213,11 +212,11 @@ def engine_that_gives_up(url: sa.URL, library: str) -> Engine:
     return engine
 
 
-def limits_of(library: str, keywords: Mapping[str, Any]) -> dict[str, Any]:
+def _limits_of(library: str, keywords: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a library is told to give up, and ``keywords``, which may say so themselves.
 
-    MySQL's connector has a limit itself. That of PyMySQL ends with the connection: the server's
-    first answer is one that it reads like any other.
+    MySQL's connector obeys none: its C code waits for the greeting, whatever it is told. The limit
+    of PyMySQL ends with the connection: the greeting is an answer that it reads like others.
     """
     seconds = keywords.get("connect_timeout", CONNECT_SECONDS)
     limits = {
@@ -234,7 +233,7 @@ def _without_limit_when_connected(engine: Engine) -> None:
         if hasattr(connection, "_read_timeout"):
             connection._read_timeout = None
 
-    event.listen(engine, "connect", wait_on)
+    sa.event.listen(engine, "connect", wait_on)
 
 
 def use_utf8mb4(connection: Connection) -> None:
