@@ -207,9 +207,9 @@ class Child:
         """Wait for the next line, which must be ``word``."""
         assert self.line() == word
 
-    def finish(self) -> str:
+    def finish(self, seconds: int = CHILD_SECONDS) -> str:
         """Close the child's input, wait for its end and return what else it wrote."""
-        output, _ = self.process.communicate(timeout=CHILD_SECONDS)
+        output, _ = self.process.communicate(timeout=seconds)
         assert self.process.returncode == 0
         return output
 
