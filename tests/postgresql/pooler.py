@@ -71,7 +71,7 @@ class Pooler:
                 self.command("SHOW VERSION")
                 return self
             except psycopg.OperationalError:
-                assert self._process.poll() is None, (self.folder / "log").read_text()
+                assert self._process.poll() is None, self.log()
                 assert time.monotonic() < deadline
                 time.sleep(0.02)
 
@@ -86,6 +86,10 @@ class Pooler:
         where = f"host={self.folder} port={_PORT} dbname=pgbouncer user=postgres"
         with psycopg.connect(where, autocommit=True) as console:
             console.execute(words.encode())
+
+    def log(self) -> str:
+        """Return what it has logged so far."""
+        return (self.folder / "log").read_text()
 
     def url(self, database: str, *, driver: str = "psycopg") -> str:
         """Return the URL of a database."""

@@ -18,6 +18,7 @@ from postgresql.conftest import VERSIONS, Servers
 from postgresql.pooler import Pooler
 from postgresql.server import Server
 from soulsense_db import BackupManager
+from soulsense_db.alembic import rehearse
 from soulsense_db.errors import DatabaseLockedError, DatabaseUnreachableError
 
 LIBRARIES = ("psycopg", "psycopg2")
@@ -59,6 +60,10 @@ def test_a_pool_of_sessions(server: Server, app: str, library: str, tmp_path: Pa
         assert value(server) == "old"
         manager.undo_restore()
         assert value(server) == "new"
+        manager.restore_rows(made, "t", replace=True)
+        assert value(server) == "old"
+        # After a login that failed, pgbouncer lets the next one wait for 15 seconds.
+        assert "login failed" not in pooler.log()
 
 
 def test_amounts_of_money_need_the_servers_own_address(
@@ -154,6 +159,10 @@ def test_the_hook_of_alembic(server: Server, app: str, mode: str, tmp_path: Path
                 project.upgrade("first")
             assert content.psql(server, app, "SELECT to_regclass('entry')") == "\n"
             return
+        project.upgrade("first")
+        manager = BackupManager.from_url(pooler.url(app), directory=tmp_path / "backups")
+        assert rehearse(project.config(), "second", manager=manager).ok
+        assert "login failed" not in pooler.log()
         project.upgrade("second")
         with pytest.raises(sa.exc.DBAPIError):
             project.upgrade("broken")

@@ -42,6 +42,13 @@ class TrialDriver(PostgreSQLDriver):
     def _keeper(self) -> Login:
         """Return who ends its sessions."""
 
+    def _replaced(self) -> None:
+        """Say that nothing is kept, without a look: the database may not have been made."""
+
+    def migration_note(self) -> str:
+        """Say that nobody else migrates it, without a look: see :meth:`_replaced`."""
+        return ""
+
     def examine(self, *, poll: Callable[[], object] | None = None) -> Examination:
         """Count the rows, and read the revisions: loading it checked indexes and references."""
         del poll
