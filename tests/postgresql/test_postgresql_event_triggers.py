@@ -9,8 +9,10 @@ import pytest
 
 from postgresql.database import Database
 from postgresql.newest import on_newest
+from postgresql.owned import Owned
 from postgresql.server import Server
 from soulsense_db import BackupManager
+from soulsense_db.errors import DatabaseUnreachableError
 
 # As PostgreSQL's documentation has it: a row for each login.
 LOGINS = (
@@ -48,6 +50,21 @@ def test_a_trigger_on_login_does_not_change_what_is_restored(
     before = database.scalar("SELECT count(*) FROM login")
     database.engine.dispose()
     assert database.scalar("SELECT count(*) FROM login") > before
+
+
+@on_newest
+def test_a_trigger_that_refuses_a_login(server: Server, tmp_path: Path) -> None:
+    """What it says is shown: the server does answer."""
+    with Owned(server) as shop:
+        shop.administer(
+            "CREATE FUNCTION refuses() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN"
+            f" IF session_user = '{shop.user}' THEN RAISE 'not today'; END IF; END $$",
+            "CREATE EVENT TRIGGER refuses ON login EXECUTE FUNCTION refuses()",
+        )
+        manager = BackupManager(shop.engine, tmp_path)
+        with pytest.raises(DatabaseUnreachableError, match=r"refused the login .*\(not today\)"):
+            manager.create()
+        assert manager.list() == []
 
 
 WRITES = (

@@ -124,6 +124,21 @@ def test_a_row_and_what_refers_to_it_come_back(diary: Diary) -> None:
     assert diary.rows("SELECT count(*) FROM entries WHERE id = 3") == [(0,)]
 
 
+def test_a_database_that_is_read_only_by_default(diary: Diary) -> None:
+    """Rows come back, as all of it does, and the catalog is written: that is only a default."""
+    setting = "ALTER DATABASE {} SET default_transaction_read_only = "
+    diary.database.maintain(f"{setting}on")
+    diary.database.engine.dispose()
+    try:
+        made = diary.manager.create()
+        diary.run("SET TRANSACTION READ WRITE", "DELETE FROM answers")
+        assert diary.restore(made, "answers").inserted == 2
+    finally:
+        diary.database.maintain(f"{setting}off")
+    assert diary.rows("SELECT count(*) FROM answers") == [(2,)]
+    assert diary.rows("SELECT id FROM backups") == [(made.id,)]
+
+
 def test_without_children_they_are_told_of(diary: Diary) -> None:
     """What stays in the backup alone is counted, and rows that are there are left alone."""
     made = diary.backup("DELETE FROM entries WHERE id = 3", "UPDATE entries SET content = ''")

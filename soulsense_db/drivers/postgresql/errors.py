@@ -62,6 +62,7 @@ _GUESSES = {
     "role": "28000",
     "pg_hba": "28000",
     "not currently accepting connections": NOT_ACCEPTING,
+    "CONTEXT:": "28000",  # a function ran, and raised an error: that of a login trigger
 }
 
 
@@ -140,7 +141,8 @@ def login_refused(name: str, reason: str) -> DatabaseUnreachableError:
     """Return the error for a user, or a password, that the server does not take."""
     return DatabaseUnreachableError(
         f"The server refused the login to {name} ({reason}).",
-        hint="Check user, password and host in the URL, and the server's pg_hba.conf.",
+        hint="Check user, password and host in the URL, and the server's pg_hba.conf and login "
+        "triggers.",
         reason=reason,
     )
 

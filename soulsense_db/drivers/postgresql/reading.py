@@ -213,8 +213,8 @@ class ReadingDriver(SwappingDriver[archive.Description, Prepared | Ready]):
         ):
             limit = max(1, int(lock_timeout * 1000))
             connection.execute(sa.text(f"SET LOCAL lock_timeout = {limit}"))
-            if not write:
-                connection.execute(sa.text("SET TRANSACTION READ ONLY"))
+            # Whatever default_transaction_read_only says, as for all that a restore writes.
+            connection.exec_driver_sql(f"SET TRANSACTION READ {'WRITE' if write else 'ONLY'}")
             return work(connection)
 
     def share_table(self, connection: Connection, table: str) -> None:
