@@ -98,6 +98,11 @@ def test_missing_files(manager: BackupManager) -> None:
     assert check.state is State.WARNING
     assert f"{one.filename}: the file is gone" in check.message
     assert f"{two.filename}: the file is gone" in check.message
+    # Who is told this may have removed one himself, while the application was writing.
+    perhaps = "or was removed while the catalog could not be written"
+    assert [part.count(perhaps) for part in check.message.split("; ")] == [
+        int(name == two.filename) for name in sorted((one.filename, two.filename))
+    ]
     assert _check(manager, "catalog").state is State.WARNING
     manager.create()
     assert _check(manager, "catalog").state is State.OK

@@ -276,13 +276,17 @@ class _Examination:
         candidates = (i for i in self._backups if not doubts_about(i, now=self._now))
         return next(candidates, None)
 
-    def _missing(self) -> set[str]:
-        """Return what the catalog or a meta file tells of and is not there."""
+    def _missing(self) -> dict[str, str]:
+        """Return what the catalog or a meta file tells of and is not there, and what is known."""
+        known = set(map(row_name, self._manager.orphans()))
         there = {row_name(info.filename) for info in self._backups}
-        named = set(self._rows or ()) | set(map(row_name, self._manager.orphans()))
         # One that belongs to another spelling of the database's address is no less there.
-        others = {row_name(info.filename) for info in self._manager.others()}
-        return named - there - others
+        there |= {row_name(info.filename) for info in self._manager.others()}
+        removed = "the file is gone, or was removed while the catalog could not be written"
+        return {
+            name: "the file is gone" if name in known else removed
+            for name in known.union(self._rows or ()) - there
+        }
 
     def _catalog(self) -> HealthCheck:
         rows = self._rows

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from soulsense_db.backup_info import BackupInfo, bases_for, may_be_base
 from soulsense_db.health.report import HealthCheck, Numbers, State, first_of
@@ -11,15 +11,15 @@ from soulsense_db.health.report import HealthCheck, Numbers, State, first_of
 
 def files_check(
     backups: Sequence[BackupInfo],
-    missing: Collection[str],
+    missing: Mapping[str, str],
     newest: BackupInfo | None,
     numbers: Numbers,
 ) -> HealthCheck:
-    """Tell of damaged backups and of those that are ``missing``; ``newest``: what ``latest`` is."""
+    """Tell of damaged backups, and of ``missing`` ones; ``newest``: what ``latest`` is."""
     damaged = [info for info in backups if _problem(info)]
     numbers |= {"damaged": len(damaged), "missing": len(missing)}
     found = [f"{info.filename}: {_problem(info)}" for info in damaged]
-    found += [f"{name}: the file is gone" for name in sorted(missing)]
+    found += [f"{name}: {what}" for name, what in sorted(missing.items())]
     if not found:
         message = f"{len(backups)} backup(s), none missing"
         if unknown := sum(info.of_unknown_origin for info in backups):
