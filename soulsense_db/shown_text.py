@@ -21,9 +21,21 @@ def printable(text: str) -> str:
     """Return ``text`` on one line, with a space for each character that acts instead of showing."""
     if text.isprintable():
         return text
-    return "".join(
-        c if c in _JOINERS or unicodedata.category(c) not in _ACTING else " " for c in text
-    )
+    return "".join(c if _shows(c) else " " for c in text)
+
+
+def _shows(character: str) -> bool:
+    return character in _JOINERS or unicodedata.category(character) not in _ACTING
+
+
+def escaped(text: str) -> str:
+    r"""Return ``text`` on one line, with escape sequences such as ``\n`` for what acts.
+
+    As :func:`printable`, where it matters which character it is, as in the values of rows.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if _shows(c) else c.encode("unicode_escape").decode() for c in text)
 
 
 def shell_command(*words: object) -> str:

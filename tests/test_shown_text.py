@@ -20,7 +20,7 @@ from shell import Shell
 from soulsense_db import BackupManager
 from soulsense_db.errors import BackupError, BackupNotFoundError, StorageError
 from soulsense_db.health import check_health
-from soulsense_db.shown_text import logger_of, printable, shell_command
+from soulsense_db.shown_text import escaped, logger_of, printable, shell_command
 
 # A sequence that clears the screen, a forged line, a mark that turns the line, a bell, a byte.
 ODD = "a\x1b[2J\u202eb\x07\u2028c\x9b1m\u2066d"
@@ -43,6 +43,16 @@ def test_nothing_in_it_acts(text: str) -> None:
         kind = unicodedata.category(before)
         acting = kind in {"Cc", "Cf", "Cs", "Zl", "Zp"} and before not in "\u200c\u200d"
         assert after == (" " if acting else before)
+
+
+@given(st.text(st.characters(exclude_characters="\\")))
+@example(ODD)
+def test_an_escaped_text_tells_what_it_was(text: str) -> None:
+    """Nothing in it acts, and which character it was can be read: Python reads it back."""
+    shown = escaped(text)
+    assert printable(shown) == shown
+    assert shown.encode("ascii", "backslashreplace").decode("unicode_escape") == text
+    assert escaped("two\nlines\t") == r"two\nlines\t"
 
 
 _words = st.text(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from soulsense_db.drivers import LongValue, Value
-from soulsense_db.shown_text import printable
+from soulsense_db.shown_text import escaped
 
 _MOST = 40
 _BEFORE = 12
@@ -45,7 +45,7 @@ def _piece(value: str | bytes, length: int, start: int, most: int, *, is_long: b
     if isinstance(part, bytes):
         text = f"x'{before}{part.hex().upper()}{behind}'"
     else:
-        text = f"'{before}{printable(part)}{behind}'"
+        text = f"'{before}{escaped(part)}{behind}'"
     return f"{text} ({length:,} {unit})" if start or is_cut or is_long else text
 
 

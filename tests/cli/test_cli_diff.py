@@ -114,7 +114,7 @@ def test_samples_side_by_side(shell: Shell) -> None:
     assert "'one more'" in printed
     before, after = re.search(r"  ~ changed id=1\n.*\n +x +(\S+) +('.*)\n", printed).groups()  # type: ignore[union-attr]
     assert before == "9007199254740993"
-    assert after.startswith("'evil  [2J")
+    assert after.startswith(r"'evil \x1b[2J")
     assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f\u202e]", printed)
 
 
@@ -195,7 +195,9 @@ PAIRS: list[tuple[Value, Value, str, str]] = [
     (1, 1.0, "1", "1.0"),
     ("1", 1, "'1'", "1"),
     (b"\x01", None, "x'01'", "NULL"),
-    ("a\x00", "a ", "'a ' 'a\\x00'", "'a ' 'a '"),
+    ("a\x00", "a ", r"'a\x00'", "'a '"),
+    ("a\nb", "a b", r"'a\nb'", "'a b'"),
+    ("a\nb", r"a\nb", r"'a\nb' 'a\nb'", r"'a\nb' 'a\\nb'"),
 ]
 
 

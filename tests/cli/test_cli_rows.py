@@ -57,7 +57,7 @@ def test_rows_that_differ_are_shown_side_by_side(deleted: Shell) -> None:
     assert "Nothing to bring back: all of these rows are there, some with other values." in said
     arguments = ("--table", "child", "--where", "id = 18", "--replace", "--dry-run")
     said = deleted.ok("restore", "latest", *arguments)
-    assert "~ child id 18: body 'edited  [31m' becomes 'line 17" in said
+    assert r"~ child id 18: body 'edited \x1b[31m' becomes 'line 17" in said
     assert "\x1b" not in said
     assert said.splitlines()[-1] == "Nothing was changed: this was a dry run."
 

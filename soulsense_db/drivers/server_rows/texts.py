@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from soulsense_db.drivers.server_rows.tables import LONG, Column, Row
-from soulsense_db.shown_text import printable
+from soulsense_db.shown_text import escaped, printable
 
 _LONGEST = 40
 
@@ -28,7 +28,7 @@ def shown(value: str | None, column: Column, *, start: int = 0) -> str:
         return f"x'{before}{part}{after}' ({len(digits) // 2:,} bytes)"
     cut = value[start : start + _LONGEST]
     after = "…" if len(value) > start + len(cut) else ""
-    text = printable(cut).replace("'", "''")
+    text = escaped(cut).replace("'", "''")
     return f"'{before}{text}{after}'"
 
 

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from soulsense_db.drivers.sqlite import pragmas
-from soulsense_db.shown_text import printable
+from soulsense_db.shown_text import escaped, printable
 
 Row = tuple[Any, ...]
 _LONGEST_SHOWN = 40
@@ -86,7 +86,7 @@ def shown(value: object, *, start: int = 0) -> str:
         return f"x'{before}{part.hex()}{after}' ({len(value):,} bytes)"
     if isinstance(value, str):
         cut = value[start : start + _LONGEST_SHOWN]
-        text = printable(cut).replace("'", "''")
+        text = escaped(cut).replace("'", "''")
         after = "…" if len(value) > start + len(cut) else ""
         return f"'{before}{text}{after}'"
     return str(value)
