@@ -13,6 +13,7 @@ from soulsense_db.cli import (
     backups,
     commands,
     configuration,
+    copying,
     diffing,
     mirroring,
     rehearsing,
@@ -92,7 +93,17 @@ def _options(
     """Hold the options that come before a command."""
 
 
-for room in (backups, diffing, restoring, rehearsing, schedules, mirroring, window, configuration):
+for room in (
+    backups,
+    copying,
+    diffing,
+    restoring,
+    rehearsing,
+    schedules,
+    mirroring,
+    window,
+    configuration,
+):
     room.register(app)
 
 

@@ -59,6 +59,13 @@ RefOrChoice = Annotated[
         help=f"{REF_HELP} On a terminal, it may be left out: you choose from a list.",
     ),
 ]
+Description = Annotated[
+    str,
+    typer.Argument(
+        metavar="DESCRIPTION",
+        help="What this backup is for. The file name contains the beginning of it.",
+    ),
+]
 
 
 @dataclass
