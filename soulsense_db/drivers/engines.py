@@ -31,7 +31,7 @@ CONNECT_SECONDS = 30
 """How long a server may take to let somebody in, where the application says nothing of that.
 
 One that is stuck, or a firewall, may take a connection and then say nothing. So does pgbouncer for
-15 seconds (``server_login_retry``) after a restore has ended the connections of its pool.
+15 seconds (``server_login_retry``) after a login of its own that failed, as in the moment of a swap.
 """
 _EXPECTED = "engine must be an Engine, an AsyncEngine, or a session or sessionmaker bound to one"
 
