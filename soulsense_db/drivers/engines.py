@@ -31,7 +31,7 @@ CONNECT_SECONDS = 30
 """How long a server may take to let somebody in, where the application says nothing of that.
 
 One that is stuck, or a firewall, may take a connection and then say nothing. So does pgbouncer for
-15 seconds (``server_login_retry``) after a login of its own that failed, as in the moment of a swap.
+15 seconds (``server_login_retry``) after its own login failed, as it may in the moment of a swap.
 """
 _EXPECTED = "engine must be an Engine, an AsyncEngine, or a session or sessionmaker bound to one"
 

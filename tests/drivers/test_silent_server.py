@@ -24,7 +24,10 @@ def address(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         yield f"127.0.0.1:{listener.getsockname()[1]}"
 
 
-@pytest.mark.parametrize("library", ["postgresql+psycopg", "postgresql+psycopg2", "mysql+pymysql"])
+@pytest.mark.parametrize(
+    "library",
+    ["postgresql+psycopg", "postgresql+psycopg2", "mysql+pymysql", "mysql+mysqlconnector"],
+)
 def test_it_is_given_up(address: str, tmp_path: Path, library: str) -> None:
     """An operation ends in an error, and `status` in what a monitor understands."""
     manager = BackupManager.from_url(f"{library}://app:pw@{address}/shop", tmp_path)
@@ -36,13 +39,21 @@ def test_it_is_given_up(address: str, tmp_path: Path, library: str) -> None:
     assert list(tmp_path.glob("*.meta")) == []
 
 
-@pytest.mark.parametrize("library", ["postgresql+psycopg2", "mysql+pymysql"])
+@pytest.mark.parametrize(
+    ("library", "option"),
+    [
+        ("postgresql+psycopg2", "connect_timeout"),
+        ("mysql+pymysql", "connect_timeout"),
+        ("mysql+mysqlconnector", "connect_timeout"),
+        ("mysql+mysqlconnector", "connection_timeout"),
+    ],
+)
 def test_a_limit_of_the_url_is_obeyed(
-    address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, library: str
+    address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, library: str, option: str
 ) -> None:
     """It takes the place of the program's own."""
     for module in (login, reading, mariadb_login):
         monkeypatch.setattr(module, "CONNECT_SECONDS", 600)
-    url = f"{library}://app@{address}/shop?connect_timeout=2"
+    url = f"{library}://app@{address}/shop?{option}=2"
     with pytest.raises(DatabaseUnreachableError):
         BackupManager.from_url(url, tmp_path).create()

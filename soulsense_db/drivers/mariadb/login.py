@@ -40,7 +40,13 @@ _LIBRARIES = {"pymysql": "pymysql", "mysqldb": "MySQLdb", "mysqlconnector": "mys
 _KEPT = frozenset(
     {"host", "port", "unix_socket", "user", "password", "read_default_file", "connect_timeout"}
 )
-_RENAMED = {"passwd": "password", "username": "user", "db": "database", "socket": "unix_socket"}
+_RENAMED = {
+    "passwd": "password",
+    "username": "user",
+    "db": "database",
+    "socket": "unix_socket",
+    "connection_timeout": "connect_timeout",  # of MySQL's connector, which knows both
+}
 # What a connection of the application may have set otherwise, or the server for everybody.
 # Backslashes are escapes and quotation marks are texts: as the statements here are written.
 _SESSION = (
@@ -203,9 +209,9 @@ def connect(engine: Engine, *, name: str) -> Connection:
 
 def engine_that_gives_up(url: sa.URL, library: str) -> Engine:
     """Return an engine that gives up on a server which lets nobody in."""
-    own = {name: value for name, value in url.query.items() if name == "connect_timeout"}
+    own = {_RENAMED.get(name, name): value for name, value in url.query.items()}
     limits = _limits_of(library, own)
-    given = {name: value for name, value in limits.items() if name not in url.query}
+    given = {name: value for name, value in limits.items() if name not in own}
     engine = sa.create_engine(url, connect_args=given)
     if "read_timeout" in given:
         _without_limit_when_connected(engine)
@@ -215,13 +221,14 @@ def engine_that_gives_up(url: sa.URL, library: str) -> Engine:
 def _limits_of(library: str, keywords: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a library is told to give up, and ``keywords``, which may say so themselves.
 
-    MySQL's connector obeys none: its C code waits for the greeting, whatever it is told. The limit
-    of PyMySQL ends with the connection: the greeting is an answer that it reads like others.
+    The limit of PyMySQL ends with the connection: the greeting is an answer that it reads like
+    others.
     """
     seconds = keywords.get("connect_timeout", CONNECT_SECONDS)
     limits = {
         "pymysql": {"connect_timeout": seconds, "read_timeout": int(seconds)},
         "mysqldb": {"connect_timeout": seconds},
+        "mysqlconnector": {"connect_timeout": seconds},
     }
     return {**limits.get(library, {}), **keywords}
 
