@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from pathlib import Path
 
 from soulsense_db import fs
@@ -97,7 +98,6 @@ class _Examination:
         ]
         # By date: with the clock set back meanwhile, the newest is no older than those before it.
         self._own = sorted(own, key=_date, reverse=True)
-        self._rows = manager.catalog.names()
         self._numbers: Numbers = {"backups": len(self._backups)}
 
     def report(self) -> HealthReport:
@@ -134,6 +134,15 @@ class _Examination:
             self._numbers["database_bytes"] = self._manager.live.size()
         except BackupError as error:
             yield HealthCheck(name=_DATABASE, state=State.CRITICAL, message=error.cause)
+
+    @property
+    def _is_reached(self) -> bool:
+        """Whether the database could be looked at: who does not answer is not asked once more."""
+        return self._numbers["database_bytes"] is not None
+
+    @cached_property
+    def _rows(self) -> frozenset[str] | None:
+        return self._manager.catalog.names() if self._is_reached else None
 
     def _clock(self) -> Iterator[HealthCheck]:
         future = [info for info in self._backups if info.created_at > self._now]
@@ -244,7 +253,7 @@ class _Examination:
         marker = self._manager.alarm.marker()
         if marker is None:
             # A server that was not reached may have a note of one.
-            is_known = self._manager.database or self._numbers["database_bytes"] is not None
+            is_known = self._manager.database or self._is_reached
             none = "no interrupted migration"
             message = none if is_known else f"{none} is known here; the server cannot be asked"
             return HealthCheck(name=name, state=State.OK, message=message)
@@ -259,6 +268,8 @@ class _Examination:
 
     def _last_restore(self) -> Iterator[HealthCheck]:
         """Tell what it has left to do on a server; who reads this need not be the one who could."""
+        if not self._is_reached:
+            return
         try:
             left = self._manager.live.unfinished()
         except BackupError as error:  # told by the check of the database
@@ -291,7 +302,8 @@ class _Examination:
     def _catalog(self) -> HealthCheck:
         rows = self._rows
         if rows is None:
-            message = "there is none, or it cannot be read now"
+            unread = "it cannot be read now"
+            message = f"there is none, or {unread}" if self._is_reached else unread
             return HealthCheck(name="catalog", state=State.OK, message=message)
         unlisted = {row_name(info.filename) for info in self._backups} ^ rows
         if not unlisted:

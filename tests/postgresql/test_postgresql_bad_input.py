@@ -364,6 +364,7 @@ def test_status_while_the_server_is_down(tmp_path: Path, monkeypatch: pytest.Mon
         own.remove()
     assert told["database"].count("does not answer") == 1
     assert told["restore"].count("does not answer") == 1
+    assert told["catalog"] == "it cannot be read now"
     assert not told["database"].endswith(".")
 
 
