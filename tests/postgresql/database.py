@@ -6,6 +6,7 @@ import secrets
 from typing import Any, Self
 
 import sqlalchemy as sa
+from helpers import eventually
 from sqlalchemy.pool import NullPool
 
 from postgresql import content
@@ -59,6 +60,18 @@ class Database:
     def oid(self) -> int:
         """Return what tells the live database from any other that has its name."""
         return int(self.scalar("SELECT oid FROM pg_database WHERE datname = current_database()"))
+
+    def wait_for_killed(self) -> None:
+        """Wait until the server has ended the sessions of a program that was killed.
+
+        One of them may still commit, which another program that looks meanwhile takes ill.
+        """
+        others = sa.text(
+            "SELECT count(*) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+            " AND (datname = :name OR application_name = 'soulsense_db')"
+        )
+        with self._postgres().connect() as connection:
+            assert eventually(lambda: connection.scalar(others, {"name": self.name}) == 0)
 
     def _postgres(self) -> sa.Engine:
         url = self.server.url("postgres")

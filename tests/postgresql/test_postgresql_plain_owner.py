@@ -228,6 +228,7 @@ def test_a_restore_is_cut_off_anywhere(
                 shop.server.start()
             child.wait()
         shop.engine.dispose()
+        shop.wait_for_killed()
         if dumped(shop, WITHOUT_KEPT) == new:  # perhaps before the safety backup was written
             manager.undo_restore()
         assert dumped(shop) == old
