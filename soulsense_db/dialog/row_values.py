@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import date
 
 from soulsense_db.dialog import formatting, texts
 from soulsense_db.dialog.translation import _, plural
 from soulsense_db.drivers import FoundRow, LongValue, Value
 from soulsense_db.operations import RowsReport
+from soulsense_db.shown_text import escaped
 
 _CELL_CHARACTERS = 120
 _CHARACTERS_OF_TWO = 20  # where two values share a cell
@@ -27,21 +29,24 @@ def tip(row: FoundRow, place: int) -> str:
 def _shown(row: FoundRow, place: int, length: int, of_two: int) -> str:
     if row.now is None or row.now[place] == row.values[place]:
         return _value(row.values[place], length)
-    value, now = _value(row.values[place], of_two), _value(row.now[place], of_two)
+    two = row.values[place], row.now[place]
+    value, now = (_value(one, of_two) for one in two)
+    if value == now:  # they may differ in what is a space here, as a line feed is
+        value, now = (_value(one, of_two, escaped) for one in two)
     return _(texts.ROWS_VALUE_NOW).format(value=value, now=now)
 
 
-def _value(value: Value, length: int) -> str:
+def _value(value: Value, length: int, shown: Callable[[str], str] = formatting.plain) -> str:
     if value is None:
         return _(texts.ABSENT)
     if isinstance(value, LongValue):
         if isinstance(value.start, bytes):
             return plural(texts.ROWS_BYTES, value.length)
-        return f"{formatting.plain(value.start[:length])}…"
+        return f"{shown(value.start[:length])}…"
     if isinstance(value, bytes):
         return plural(texts.ROWS_BYTES, len(value))
     if isinstance(value, str):
-        return formatting.shortened(formatting.plain(value[: length + 1]), length)
+        return formatting.shortened(shown(value[: length + 1]), length)
     return str(value)
 
 
