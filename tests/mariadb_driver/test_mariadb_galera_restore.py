@@ -6,11 +6,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 import pytest
 import sqlalchemy as sa
+from helpers import eventually
 from sqlalchemy.pool import NullPool
 
 from mariadb_driver.databases import Database, new_database
@@ -20,6 +22,7 @@ from soulsense_db import BackupManager
 from soulsense_db.drivers.mariadb import archive, leases
 from soulsense_db.drivers.mariadb import cluster as clusters
 from soulsense_db.drivers.mariadb.inventory import Item
+from soulsense_db.drivers.mariadb.login import Login
 from soulsense_db.drivers.mariadb.swap import rename_statement
 from soulsense_db.errors import (
     BackupError,
@@ -147,6 +150,37 @@ def test_a_restore_is_killed(
     while nodes[0].left() != {LOCKS}:  # once the locks of what was killed have ended
         assert time.monotonic() < deadline
         managers[1].create()
+
+
+def test_the_lock_of_what_was_killed_ends_just_then(
+    nodes: list[Database],
+    managers: list[BackupManager],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Who found it held, and asks again when it is not, does not take the rest for done."""
+    managers[0].create()
+    nodes[0].run("DROP VIEW both_of_them")
+    with cut_off(nodes[0], tmp_path, "replace", "kill") as child:
+        assert child.wait() == 9
+    known = leases.held
+    waited: list[str] = []
+
+    @contextmanager
+    def held(
+        login: Login, schema: str, what: str, *, name: str, timeout: float
+    ) -> Iterator[leases.Lease | None]:
+        with known(login, schema, what, name=name, timeout=timeout) as lease:
+            yield lease
+        if lease is None:
+            waited.append(what)
+            with login.connected(name=name) as connection:
+                assert eventually(lambda: not leases.is_held(connection, schema, what))
+
+    monkeypatch.setattr(leases, "held", held)
+    managers[1].create()
+    assert len(waited) == 1
+    assert "both_of_them" in dumps(nodes)
 
 
 def test_a_node_is_killed(
