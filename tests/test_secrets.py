@@ -30,7 +30,7 @@ from soulsense_db.settings import URL_VARIABLE
 # Quoted and not, for a message may have it either way.
 SECRET = "s3cr3t"  # noqa: S105 - of nobody
 URLS = [
-    # At once refused, wherever names are looked up slowly: a test runs hundreds of commands.
+    # Refused at once: to look up a name may be slow, and a test runs hundreds of commands.
     "postgresql://user:s3cr3t%40x@localhost:1/db",
     "postgresql+psycopg://user:s3cr3t@localhost:1/db?sslpassword=s3cr3t",
     "mysql+pymysql://user:s3cr3t@localhost:1/db",

@@ -137,7 +137,7 @@ class _Examination:
 
     @property
     def _is_reached(self) -> bool:
-        """Whether the database could be looked at: who does not answer is not asked once more."""
+        """Whether :meth:`_database` could look at it."""
         return self._numbers["database_bytes"] is not None
 
     @cached_property

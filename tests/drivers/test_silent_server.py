@@ -16,12 +16,18 @@ from soulsense_db.health import State, check_health
 
 
 @pytest.fixture
-def address(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def listener() -> Iterator[socket.socket]:
+    """Return what takes connections."""
+    with socket.create_server(("127.0.0.1", 0)) as made:
+        yield made
+
+
+@pytest.fixture
+def address(listener: socket.socket, monkeypatch: pytest.MonkeyPatch) -> str:
     """Return where it listens; the program is less patient than usual."""
     for module in (login, reading, mariadb_login):
         monkeypatch.setattr(module, "CONNECT_SECONDS", 1)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        yield f"127.0.0.1:{listener.getsockname()[1]}"
+    return f"127.0.0.1:{listener.getsockname()[1]}"
 
 
 @pytest.mark.parametrize(
@@ -37,6 +43,21 @@ def test_it_is_given_up(address: str, tmp_path: Path, library: str) -> None:
     assert report.state is State.CRITICAL
     assert report.checks[0].message.count("does not answer") == 1
     assert list(tmp_path.glob("*.meta")) == []
+
+
+@pytest.mark.parametrize("library", ["postgresql+psycopg", "mysql+pymysql"])
+def test_status_asks_it_no_more_than_it_must(
+    listener: socket.socket, address: str, tmp_path: Path, library: str
+) -> None:
+    """Each look takes its time: for the size, and for the note of a migration."""
+    check_health(BackupManager.from_url(f"{library}://app@{address}/shop", tmp_path))
+    listener.setblocking(False)
+    looks = 0
+    with pytest.raises(BlockingIOError):
+        while True:
+            listener.accept()[0].close()
+            looks += 1
+    assert looks == 2
 
 
 @pytest.mark.parametrize(

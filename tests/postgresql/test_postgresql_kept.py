@@ -312,7 +312,6 @@ def test_a_restore_is_cut_off_anywhere(
                 shop.server.start()
             child.wait()
         shop.engine.dispose()
-        shop.wait_for_killed()
         if rows(shop) == 2:
             manager.undo_restore()
         assert shop.scalar("SELECT body FROM note WHERE id = 9") == f"at {number}"
